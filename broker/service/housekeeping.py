@@ -20,7 +20,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     planned rules     1 s     -                   one version       ix_rule_plan_state; nothing where none is due
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
-    jobs *            hour    500 rows            16 to 512         primary key, that of instance
+    jobs, studies *   hour    500 rows            16 to 512         primary key, keys of instance
     notices *         hour    500 rows            16 to 512         primary key, ix_job_subject
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
@@ -214,8 +214,8 @@ class Housekeeping:
             (thinning.AUDIT, kept.audit_days),
             (thinning.IMPORT_NOTES, kept.import_notes_days),
             (thinning.KNOCKS, kept.knocks_days),
-            (thinning.MESSAGES, kept.messages_days),
-            (thinning.SENT, kept.messages_days),
+            *((rule, kept.messages_days) for rule in (thinning.MESSAGES, thinning.SENT)),
+            (thinning.STUDIES, kept.jobs_days and max(kept.jobs_days, 1)),  # arrivals.registering remembers an hour
             (thinning.REFUSED, kept.refused_messages_days),
             (thinning.ANSWERS, idempotency.KEPT / DAY),
             (thinning.CANCELS, self._settings.orders.keep_cancels_days),

@@ -27,6 +27,7 @@ Condition = Callable[[float], ColumnElement[bool]]
 _message, _sent = tables.message, tables.sent_message
 _notice = tables.notice
 _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
+_study = tables.study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,14 @@ def _event_is_over(before: float) -> ColumnElement[bool]:
     return and_(_event.c.at < before, step.limit(1).scalar_subquery().is_not(None), _event.c.id < last)
 
 
+def _study_is_over(before: float) -> ColumnElement[bool]:
+    """All of its objects are purged, and the last one came before. What it was found by goes with it."""
+    stays = or_((_instance.c.state + "") != InstanceState.PURGED, _instance.c.received_at >= before)
+    here = select(_instance.c.id).where(_instance.c.study_instance_uid == _study.c.study_instance_uid, stays)
+    last = select(func.max(_study.c.id)).scalar_subquery()  # SQLite would give its number again, and the audit has it
+    return and_(_study.c.first_at < before, here.limit(1).scalar_subquery().is_(None), _study.c.id < last)
+
+
 def _older(age: Column[Any]) -> Condition:
     return lambda before: age < before
 
@@ -101,6 +110,7 @@ def _refused_is_over(before: float) -> ColumnElement[bool]:
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
 NOTICES = ThinningRule(name="notices", age=_notice.c.at, over=_notice_is_over)
+STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over)
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(

@@ -13,6 +13,8 @@ from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.images.instances import InstanceState, NewInstance
 from broker.store.schema import tables
+from broker.store.studies import registering
+from broker.store.studies.registering import StudyArrival
 from broker.store.thinning import AUDIT, IMPORT_NOTES, JOBS, KNOCKS, STEP_EVENTS, ThinningRule, thin
 
 OLD, LIMIT, YOUNG = 1000.0, 2000.0, 3000.0
@@ -197,3 +199,22 @@ def test_old_sent_messages_go_and_the_last_row_stays(database: Database) -> None
     add(database, tables.sent_message, *({**values, "at": at} for at in (OLD, YOUNG, OLD, OLD)))
     assert thinned(database, thinning.SENT) == 2
     assert left(database, tables.sent_message.c.id) == [2, 4]
+
+
+def test_a_study_goes_with_what_it_is_found_by_once_all_of_its_objects_are_purged(database: Database) -> None:
+    values: dict[str, Any] = dict.fromkeys(NewInstance.__slots__, "") | {"version": 1, "digest": b"", "data_offset": 0}
+    values |= {"data_length": 1, "rules_version": 1, "discarded_at": 0.0}
+    del values["content"]
+    kept = [
+        ("purged", InstanceState.PURGED, OLD), ("half", InstanceState.PURGED, OLD), ("half", InstanceState.ROUTED, OLD),
+        ("young", InstanceState.PURGED, YOUNG), ("last", InstanceState.PURGED, OLD),
+    ]  # fmt: skip
+    for number, (study, state, at) in enumerate(kept):
+        more = {"sop_instance_uid": str(number), "study_instance_uid": study, "state": state.value, "received_at": at}
+        add(database, tables.instance, {**values, **more})
+    for study in ("purged", "half", "young", "last"):
+        arrival = StudyArrival(study, ("P1", "A1", "CT", "CT01"), OLD)
+        database.execute(registering.add, arrival)
+    assert thinned(database, thinning.STUDIES) == 1
+    assert left(database, tables.study.c.study_instance_uid) == ["half", "last", "young"]
+    assert left(database, tables.study_key.c.study) == left(database, tables.study.c.id)

@@ -48,7 +48,8 @@ DAY = 86_400.0
 LARGE = "instance|job|content|audit|step_event|scheduled_step|step_station|mpps|mpps_link|import_item|idempotency"
 RULES = (
     thinning.JOBS, thinning.NOTICES, thinning.STEP_EVENTS, thinning.AUDIT, thinning.IMPORT_NOTES, thinning.ANSWERS,
-    thinning.CANCELS, thinning.MESSAGES, thinning.REFUSED, thinning.SENT, thinning.appointments("20260312000000"),
+    thinning.CANCELS, thinning.MESSAGES, thinning.REFUSED, thinning.SENT, thinning.STUDIES,
+    thinning.appointments("20260312000000"),
 )  # fmt: skip
 Statement = tuple[str, Any]
 

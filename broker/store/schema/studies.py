@@ -9,7 +9,7 @@ from broker.store.schema.base import BIG, Base
 
 
 class StudyRow(Base, table=True):
-    """A study by our own number. It stays when the bytes of its objects are deleted."""
+    """A study by our own number. It stays for a time when the bytes of its objects are deleted."""
 
     __tablename__ = "study"
     __table_args__ = (Index("ix_study_first_at", "first_at", "id"),)
@@ -29,7 +29,7 @@ class StudyKeyRow(Base, table=True):
         Index("ix_study_key_patient_id", "patient_id", "study"),
         Index("ix_study_key_accession", "accession", "study"),
     )
-    study: int = Field(foreign_key="study.id", primary_key=True, sa_type=BIG)
+    study: int = Field(foreign_key="study.id", ondelete="CASCADE", primary_key=True, sa_type=BIG)
     patient_id: str = Field(primary_key=True)
     accession: str = Field(primary_key=True)
     modality: str = Field(primary_key=True)

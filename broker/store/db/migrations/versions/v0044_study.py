@@ -30,7 +30,7 @@ def upgrade() -> None:
         "study_key",
         *(sa.Column(name, BIG if name == "study" else sa.String(), nullable=False) for name in _KEY),
         sa.PrimaryKeyConstraint(*_KEY, name="pk_study_key"),
-        sa.ForeignKeyConstraint(["study"], ["study.id"], name="fk_study_key_study"),
+        sa.ForeignKeyConstraint(["study"], ["study.id"], name="fk_study_key_study", ondelete="CASCADE"),
     )
     op.create_index("ix_study_first_at", "study", ["first_at", "id"])
     op.create_index("ix_study_key_patient_id", "study_key", ["patient_id", "study"])

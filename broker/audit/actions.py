@@ -207,7 +207,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "undiscarded",
         "checked",
     ],
-    "study": ["viewed", "listed", "explained", "replayed", "tried", "sent-again"],
+    "study": ["viewed", "listed", "explained", "replayed", "tried", "sent-again", "thinned"],
     "message": ["viewed", "listed", "tried", "replayed", "applied", "dealt", "undealt", "thinned"],
     "import": ["listed"],
     "tombstone": ["thinned"],

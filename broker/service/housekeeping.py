@@ -215,7 +215,7 @@ class Housekeeping:
             (thinning.IMPORT_NOTES, kept.import_notes_days),
             (thinning.KNOCKS, kept.knocks_days),
             *((rule, kept.messages_days) for rule in (thinning.MESSAGES, thinning.SENT)),
-            (thinning.STUDIES, kept.jobs_days and max(kept.jobs_days, 1)),  # arrivals.registering remembers an hour
+            (thinning.STUDIES, kept.jobs_days and max(kept.jobs_days, 1)),  # see arrivals.registering
             (thinning.REFUSED, kept.refused_messages_days),
             (thinning.ANSWERS, idempotency.KEPT / DAY),
             (thinning.CANCELS, self._settings.orders.keep_cancels_days),

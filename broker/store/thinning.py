@@ -110,7 +110,7 @@ def _refused_is_over(before: float) -> ColumnElement[bool]:
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
 NOTICES = ThinningRule(name="notices", age=_notice.c.at, over=_notice_is_over)
-STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over)
+STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(

@@ -289,7 +289,7 @@ def test_a_study_is_noted_once_and_what_was_rolled_back_is_noted_again(
     assert noted == [STUDY] * 3
     receive(3, PatientID="P9")
     assert (noted, found(database, patient="P9")) == ([STUDY] * 4, [STUDY])
-    monkeypatch.setattr(known_studies, "HOUR", 0.0)  # what is noted longer ago may have been deleted since
+    monkeypatch.setattr(known_studies, "REMEMBERED_FOR", 0.0)  # what is noted longer ago may have been deleted since
     receive(4)
     assert noted == [STUDY] * 5
 

@@ -218,3 +218,4 @@ def test_a_study_goes_with_what_it_is_found_by_once_all_of_its_objects_are_purge
     assert thinned(database, thinning.STUDIES) == 1
     assert left(database, tables.study.c.study_instance_uid) == ["half", "last", "young"]
     assert left(database, tables.study_key.c.study) == left(database, tables.study.c.id)
+    assert left(database, tables.audit.c.action) == ["study.thinned"]

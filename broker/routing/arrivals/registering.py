@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from broker.store.studies.registering import StudyArrival, StudyKeys, keys_of
 
 REMEMBERED = 10_000  # studies with their keys; the database knows them all, this only saves asking it
-HOUR = 3600.0  # seconds: so long they are remembered. `thinning.STUDIES` deletes none whose object came within a day
+REMEMBERED_FOR = 3600.0  # seconds. `thinning.STUDIES` deletes no study of which an object came within a day
 
 
 class KnownStudies:
@@ -23,7 +23,7 @@ class KnownStudies:
         """What is to be noted with an object of a study (UID), received `at` (s since the epoch); None for nothing."""
         keys = keys_of(facts, calling_ae)
         noted = self._noted.get((study, keys))
-        known = not study or (noted is not None and time.monotonic() - noted < HOUR)
+        known = not study or (noted is not None and time.monotonic() - noted < REMEMBERED_FOR)
         return None if known else StudyArrival(study, keys, at)
 
     def committed(self, arrival: StudyArrival | None) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from hashlib import md5, sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ import boto3
 from botocore.config import Config
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.s3 import models
+
+from support.peers.http_peer import PeerHandler, http_peer
 
 BUCKET, ACCESS_KEY, SECRET = "images", "AKIATEST", "s3cret/key"
 Script = Callable[["S3Request"], object]
@@ -147,9 +149,7 @@ def s3_service(*script: tuple[str, Script | None], tls: ssl.SSLContext | None = 
 
 @contextmanager
 def _front(store: S3Store, tls: ssl.SSLContext | None) -> Iterator[None]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(PeerHandler):
         def _do(self) -> None:
             step = store.next_step(self.command)
             if step is None:
@@ -162,25 +162,5 @@ def _front(store: S3Store, tls: ssl.SSLContext | None) -> Iterator[None]:
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _do
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that went
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            store.scheme = "https"
-        store.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            store.over.set()
-            server.shutdown()
-            thread.join()
+    with http_peer(Handler, store.over, tls) as (store.scheme, store.port):
+        yield

@@ -7,8 +7,10 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from support.peers.http_peer import PeerHandler, http_peer
 
 Script = Callable[["StowPost"], object]
 
@@ -80,9 +82,7 @@ def stow_service(*script: Script | None, tls: ssl.SSLContext | None = None) -> I
     """A service on a loopback port."""
     found = StowService(list(script))
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(PeerHandler):
         def do_OPTIONS(self) -> None:
             StowPost(self, b"").say(found.options)
 
@@ -108,25 +108,5 @@ def stow_service(*script: Script | None, tls: ssl.SSLContext | None = None) -> I
                 left -= len(piece)
             return kept + piece[-40:]  # the end of the last part
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that went
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            found.scheme = "https"
-        found.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield found
-        finally:
-            found.over.set()
-            server.shutdown()
-            thread.join()
+    with http_peer(Handler, found.over, tls) as (found.scheme, found.port):
+        yield found

@@ -7,8 +7,9 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from support.peers.http_peer import PeerHandler, http_peer
 
 Answer = tuple[int, dict[str, str]]  # status and headers
 
@@ -44,7 +45,9 @@ def webhook(*script: int | Answer, usual: int | Answer = 204, tls: ssl.SSLContex
     """A webhook on a loopback port."""
     found = Webhook(*script, usual=usual)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(PeerHandler):
+        protocol_version = "HTTP/1.0"  # one request a connection
+
         def do_HEAD(self) -> None:
             found.heads += 1
             status, headers = found.answer()
@@ -71,24 +74,5 @@ def webhook(*script: int | Answer, usual: int | Answer = 204, tls: ssl.SSLContex
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that went
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        found.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield found
-        finally:
-            found.done.set()
-            server.shutdown()
-            thread.join()
+    with http_peer(Handler, found.done, tls) as (_, found.port):
+        yield found

@@ -51,6 +51,7 @@ TABLE = [
     ("objects.received", "study", "110104", None, "C", "0"),
     ("objects.purged", "objects", "110103", None, "D", "0"),
     ("message.thinned", "message", "110110", None, "D", "0"),
+    ("study.thinned", "study", "110103", None, "D", "0"),
     ("objects.sent", "study", "110104", None, "C", "0"),
     ("order.created", "order", "110109", None, "C", "0"),
     ("order.updated", "order", "110109", None, "U", "0"),

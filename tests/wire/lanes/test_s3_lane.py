@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,17 @@ from unittest.mock import patch
 
 import pytest
 from support.certificates import Authority
-from support.delivery.hospital import Hospital
+from support.delivery.carrier_lane import CarrierLane
 from support.dicom.objects import ct_slice
-from support.loops import run, until
+from support.loops import until
 from support.peers.s3_service import BUCKET, S3Request, S3Store, Script, s3_service
-from support.queue.lanes import PACS, QUICK, dispatching
 
 from broker.delivery.bucket import s3_sender
 from broker.delivery.bucket.s3_sender import S3Carrier
-from broker.delivery.notices.trust import NoticeTls
-from broker.delivery.object_sender import OneByOne, file_header
-from broker.queue.retry_policy import RetryPolicy
-from broker.site.nodes import parse_nodes
+from broker.delivery.object_sender import file_header
 from broker.store.db.database import Database
 from broker.store.images import instances
 
-Before = Callable[[], Awaitable[object]]
 NAME = "in/{PatientID}/{SOPInstanceUID}.dcm"
 KEEP = S3Request.keep
 
@@ -41,36 +36,18 @@ def database_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'broker.db'}"
 
 
-class Lane:
+class Lane(CarrierLane):
     """A hospital whose destination is a bucket."""
 
     def __init__(self, database: Database, folder: Path, store: S3Store) -> None:
-        self.hospital, self.folder, self.store = Hospital(database, folder), folder, store
+        super().__init__(database, folder, S3Carrier)
+        self.store = store
         self.to()
 
     def to(self, *, patience: float = 10, tls: Any = None, url: str = "", **s3: Any) -> None:
         table = {"name": "pacs", "kind": "s3", "url": url or self.store.url, "roles": ["destination"]}
         table |= {"s3": self.store.table(self.folder, key=NAME) | s3} | ({"tls": tls} if tls else {})
-        self.hospital.nodes = {"pacs": replace(parse_nodes([table])[0], answer_timeout=patience)}
-
-    def settles(self, *states: str, policy: RetryPolicy = QUICK, before: Before | None = None) -> None:
-        async def work() -> None:
-            carrier, hospital = S3Carrier(NoticeTls(self.folder), self.folder), self.hospital
-            sender = OneByOne(hospital.database, hospital.spool, lambda name: hospital.nodes.get(name), carrier)
-            async with dispatching(self.hospital.database, sender, policy=policy):
-                if before is not None:
-                    await before()
-                await until(lambda: self.hospital.states() == [*states], f"{states}", 20)
-            await carrier.close()
-
-        run(work())
-
-    async def broken(self, code: str) -> None:
-        await until(lambda: self.hospital.queue.breaker(PACS)[2] == code, f"{code}", 10)
-
-    @property
-    def errors(self) -> list[str]:
-        return self.hospital.queue.errors()
+        self.lead_to(table, patience)
 
     def expected(self) -> dict[str, bytes]:
         """The files that all objects are, by their keys."""
@@ -327,6 +304,7 @@ def test_storage_that_does_not_say_what_is_there_gets_nothing(
     lane.hospital.slices(1)
     store.script = [("GET", fails(status, code))]
     lane.settles("done", before=partial(lane.broken, told))
+    assert [request.method for request in store.requests][:2] == ["GET", "GET"]  # it asked again before it gave
 
 
 def test_secrets_stand_in_a_file_or_in_the_environment_and_in_no_log(

@@ -7,29 +7,23 @@ import socket
 import ssl
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.certificates import Authority, Files
-from support.delivery.hospital import Hospital
+from support.delivery.carrier_lane import CarrierLane
 from support.dicom.objects import ct_slice
-from support.loops import run, until
+from support.loops import until
 from support.peers.stow_service import StowPost, StowService, stow_service
-from support.queue.lanes import PACS, QUICK, dispatching
+from support.queue.lanes import PACS
 
-from broker.delivery.notices.trust import NoticeTls
-from broker.delivery.object_sender import OneByOne
 from broker.delivery.web.stow_sender import StowCarrier
 from broker.queue.retry_policy import RetryPolicy
-from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
 from broker.telemetry import OBJECTS_SPOILED
-
-Before = Callable[[], Awaitable[object]]
 
 
 @pytest.fixture
@@ -39,35 +33,15 @@ def database_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'broker.db'}"
 
 
-class Lane:
+class Lane(CarrierLane):
     """A hospital whose destination is a DICOMweb service."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.hospital, self.folder = Hospital(database, folder), folder
+        super().__init__(database, folder, StowCarrier)
 
     def to(self, service: StowService, *, patience: float = 10, **more: Any) -> None:
         table = {"name": "pacs", "kind": "stow", "url": service.url, "roles": ["destination"]}
-        self.hospital.nodes = {"pacs": replace(parse_nodes([table | more])[0], answer_timeout=patience)}
-
-    def settles(self, *states: str, policy: RetryPolicy = QUICK, before: Before | None = None) -> None:
-        async def work() -> None:
-            carrier = StowCarrier(NoticeTls(self.folder), self.folder)
-            hospital = self.hospital
-            sender = OneByOne(hospital.database, hospital.spool, lambda name: hospital.nodes.get(name), carrier)
-            async with dispatching(self.hospital.database, sender, policy=policy):
-                if before is not None:
-                    await before()
-                await until(lambda: self.hospital.states() == [*states], f"{states}", 20)
-            await carrier.close()
-
-        run(work())
-
-    async def broken(self, code: str) -> None:
-        await until(lambda: self.hospital.queue.breaker(PACS)[2] == code, f"{code}", 10)
-
-    @property
-    def errors(self) -> list[str]:
-        return self.hospital.queue.errors()
+        self.lead_to(table | more, patience)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ CHECKS: list[Any] = [
 ]  # fmt: skip
 ROLES = ("", "viewer", "auditor", "integrator", "operator", "admin")
 # rows and names that there are, by parameter; the generated ones are mostly unknown
-KNOWN = {"id": 1, "row": 1, "user": 1, "session": 1, "token": 1, "number": 1, "node": "old"}
+KNOWN = {"study": "1", "id": 1, "row": 1, "user": 1, "session": 1, "token": 1, "number": 1, "node": "old"}
 BATCH = "/api/v1/orders/batch"
 FINE = {200, 201, 204, 404, 409, 412, 428}  # of an example that fits no row of this broker
 

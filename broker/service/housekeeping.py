@@ -21,7 +21,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
     jobs, studies *   hour    500 rows            16 to 512         primary key, keys of instance
-    notices *         hour    500 rows            16 to 512         primary key, ix_job_subject
+    notices, asked *  hour    500 rows            16 to 512         primary key, ix_job_subject; also commitments
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
     import notes *    hour    500 rows            16 to 512         ix_import_item_last_at
@@ -209,7 +209,7 @@ class Housekeeping:
         now, kept = time.time(), self._settings.retention
         wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
         for rule, days in (
-            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES)),
+            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES, thinning.COMMITMENTS)),
             (thinning.STEP_EVENTS, kept.step_events_days),
             (thinning.AUDIT, kept.audit_days),
             (thinning.IMPORT_NOTES, kept.import_notes_days),

@@ -15,7 +15,7 @@ from broker.site.repository import Repository
 from broker.site.source import Source
 from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail, one_or_more
-from broker.site.tables.roles import Role, State
+from broker.site.tables.roles import NO_COMMITMENT, Commitment, Role, State
 from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import WebAddress
@@ -130,6 +130,12 @@ class NodeKeys(BaseModel):
         le=10_000_000_000,
         description="Bytes of objects that are sent to a destination in a second, over all its associations, requests "
         "or files. Left out: no limit.",
+    )
+    commitment: Commitment = Field(
+        default=NO_COMMITMENT,
+        description="What proves to a modality that asks for storage commitment that this destination has its objects. "
+        '"ask": it says so itself, asked by storage commitment; a dicom node. "delivered": it has taken each of them. '
+        '"none": nothing does.',
     )
     tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
     feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")

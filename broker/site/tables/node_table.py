@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from broker.site.node_tls import certificate_name
 from broker.site.tables.node_keys import NodeKeys
-from broker.site.tables.roles import AUDIT, CALLED, NOTIFY
+from broker.site.tables.roles import ASK, AUDIT, CALLED, NOTIFY
 from broker.site.tables.web_address import place_of
 
 OTHER_DESTINATIONS = ("stow", "folder", "s3")  # kinds of nodes that take objects otherwise than by C-STORE
@@ -85,6 +85,8 @@ class NodeTable(NodeKeys):
             raise ValueError(f"{min(keys)}: for a node with role destination")
         if self.send_windows_stat and self.send_windows is None:
             raise ValueError("send_windows_stat: goes with send_windows")
+        if self.commitment == ASK and self.kind != "dicom":
+            raise ValueError("commitment: only a dicom node can be asked; another one has none or delivered")
         if "failover_after" in self.model_fields_set and not self.failover:
             raise ValueError("failover_after: goes with failover")
         return self
@@ -120,7 +122,7 @@ class NodeTable(NodeKeys):
 
 
 _BY_URL = ("webhook", "stow", "s3")
-_OF_DESTINATIONS = {"bandwidth", "failover", "failover_after", "send_windows", "send_windows_stat"}
+_OF_DESTINATIONS = {"bandwidth", "commitment", "failover", "failover_after", "send_windows", "send_windows_stat"}
 _OF_CALLERS = {"certificate_name", "certificate_sha256"}
 _OF_USERS = {"username", "passcode"}
 

@@ -119,10 +119,13 @@ class CommitmentSender:
         try:
             async with associate(self._remote(node), [ASKING], [self._receiver.service()]) as association:
                 context = association.context(uids.STORAGE_COMMITMENT)
+                asked = False
                 for job in jobs:
                     if self._may_begin(node, feed):
-                        await self._do(feed, job, self._ask(association, context, job))
-                await self._wait_for_reports(node.name, heard)
+                        end = await self._do(feed, job, self._ask(association, context, job))
+                        asked = asked or end.state is JobState.DONE
+                if asked:
+                    await self._wait_for_reports(node.name, heard)
         finally:
             del self._heard[node.name]
 
@@ -187,7 +190,7 @@ class CommitmentSender:
         """The node is as it was, and nobody stops; else the feed gives the jobs back."""
         return self._node(node.name) == node and not feed.stopping
 
-    async def _do(self, feed: Feed, job: Job, work: Awaitable[JobEnd]) -> None:
+    async def _do(self, feed: Feed, job: Job, work: Awaitable[JobEnd]) -> JobEnd:
         """Do one job and report it. Raises PeerFault."""
         faults.point("commitment.send")
         try:
@@ -204,3 +207,4 @@ class CommitmentSender:
             case _:
                 feed.hold(job, end.code)
         telemetry.logger().info("commitment.done", lane=job.lane, kind=job.kind, job=job.id, answer=end.code or None)
+        return end

@@ -63,6 +63,28 @@ def test_a_device_without_an_address_is_told_over_its_own_association(tmp_path: 
             assert [told(one) for one in heard.reports] == [{thing.sop_instance: 0}] * 2
 
 
+@pytest.mark.parametrize("point", ["commitment.send", "commitment.sent", "dicom.answered"])
+def test_a_kill_between_answer_and_report_loses_no_result(tmp_path: Path, point: str) -> None:
+    thing = ct_slice(2048)
+    with archive("PACS") as store, archive("CT") as scanner:
+        site = Site(tmp_path, site=pacs(store.port, "delivered") + modality("ct", scanner.port) + SEND)
+        with site:
+            asking = Asking(site.dicom, "BROKER", "CT")
+            assert asking.store(thing) == [0]
+            site.faults.write_text(f"{point} kill\n", encoding="ascii")
+            assert ask(asking, request(named(thing))) == 0
+            if point == "dicom.answered":
+                site.kill()
+            wait_until(lambda: not site.alive(), SOON, "it is killed")
+            site.faults.unlink()
+            site.start()
+            wait_until(lambda: scanner.reports, SOON, "the modality is told")
+            jobs = "select state from job where kind = 'commitment-report'"
+            wait_until(lambda: site.rows(jobs) == [("done",)], SOON, "that is known")
+        assert {frozenset(told(one).items()) for one in scanner.reports} == {frozenset({(thing.sop_instance, 0)})}
+        assert len(scanner.reports) <= (2 if point == "commitment.sent" else 1)
+
+
 def test_nobody_is_offered_what_no_destination_proves(tmp_path: Path) -> None:
     with archive("PACS") as store, Site(tmp_path, site=destination("pacs", store.port) + modality("ct") + SEND) as site:
         assert ask(Asking(site.dicom, "BROKER", "CT"), request([("1.2.3", "1.2.4")])) == -1

@@ -355,9 +355,9 @@ def _counts(remaining: int, completed: int, failed: Dataset) -> dict[int, cmd.Va
 
 
 @contextmanager
-def archive(ae_title: str = "ARCHIVE") -> Iterator[Archive]:
-    """An archive that serves until the end of the block."""
-    made = Archive(ae_title)
+def archive(ae_title: str = "ARCHIVE", made: Archive | None = None) -> Iterator[Archive]:
+    """An archive that serves until the end of the block: one of this title, or `made`."""
+    made = made or Archive(ae_title)
     ready, stop = threading.Event(), []
     thread = threading.Thread(target=lambda: asyncio.run(made._serve(ready, stop)))
     thread.start()

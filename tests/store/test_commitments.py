@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
+from support.loops import SOON
+from support.peers.tools import wait_until
+from support.service.rest import AppClient, application, asking
 from support.store.commitments import CommitmentHouse
 from support.store.rows import all_of
 
+from broker.commitment import judging
 from broker.commitment.walk import ASKED_TOGETHER
 from broker.dicom.dimse import status as st
+from broker.errors import StoreUnavailable
 from broker.model.lane import JobKind, JobState
 from broker.routing import sweep
+from broker.settings import load
+from broker.site.directory import Directory
+from broker.site.nodes import parse_nodes
 from broker.store import jobs, thinning
-from broker.store.commitments import asks, judged, requests
+from broker.store.commitments import asks, judged, listing, requests
 from broker.store.commitments.packing import MOST, unpack_numbers
 from broker.store.commitments.requests import TakenRequest, Taking
 from broker.store.commitments.states import AskState
@@ -27,7 +35,7 @@ from broker.store.images.instances import InstanceState
 from broker.store.images.spool import Spool
 from broker.store.schema import tables
 
-MR = "1.2.840.10008.5.1.4.1.1.4"
+CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 
 @pytest.fixture
@@ -262,3 +270,77 @@ def test_a_result_is_leased_by_one_association_alone(house: CommitmentHouse) -> 
     paused = {"node": "ct", "since": 1.0, "last_job": 0, "actor": "anna", "reason": "x"}
     house.write(lambda c: c.execute(insert(tables.pause).values(paused)))
     assert house.write(take) is None  # a person has paused it
+
+
+def test_requests_are_judged_in_a_thread_also_after_an_outage(
+    house: CommitmentHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.sent(house.instance("1.1"))
+    row, failed = house.ask("1.1").row, list[str]()
+    monkeypatch.setattr(judging, "LOOK", 0.01)
+    due = requests.due
+
+    def away(connection: Connection, *args: Any) -> list[int]:
+        if len(failed) < 3:
+            failed.append("away")
+            raise StoreUnavailable
+        return due(connection, *args)
+
+    monkeypatch.setattr(requests, "due", away)
+    spool = Spool(tmp_path / "spool")
+    nodes = [{"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 1,
+              "roles": ["destination"], "commitment": "delivered"}]  # fmt: skip
+    running = judging.Judging(house.database, spool, Directory(parse_nodes(nodes)), {CT}, lambda: None)
+    running.start()
+    wait_until(lambda: house.verdict(row) == [0], SOON, "it is judged")
+    running.stop()
+    running.join()
+    spool.close()
+
+
+@pytest.fixture
+def http(database: Database) -> Iterator[AppClient]:
+    with asking(application(database, load(None))) as made:
+        yield made
+
+
+def test_requests_are_listed_and_shown_by_rest(house: CommitmentHouse, http: AppClient) -> None:
+    house.proofs = {"pacs": "ask"}
+    for uid in ("1.1", "1.2"):
+        house.sent(house.instance(uid))
+    first = house.ask("1.1", "1.2", "1.9", sop_class=CT).row
+    house.now += 1
+    house.walk()
+    house.now += 1
+    house.walk()
+    other = house.ask("1.5", transaction="2.25.1").row
+    newest, oldest = http.get("/commitments").json()
+    assert (newest["id"], newest["state"], newest["duplicate"], newest["failed"]) == (other, "telling", True, 1)
+    assert (oldest["id"], oldest["state"], oldest["objects"]) == (first, "waiting", 3)
+    assert (oldest["committed"], oldest["failed"], oldest["judged_at"]) == (0, 1, None)
+    told = http.get(f"/commitments/{first}").json()
+    assert [(one["sop_instance"], one["result"], one["reason"]) for one in told["listed"]] == [
+        ("1.1", "waiting", ""), ("1.2", "waiting", ""), ("1.9", "failed", "0112"),
+    ]  # fmt: skip
+    assert [(one["node"], one["attempt"], one["state"], one["objects"]) for one in told["asks"]] == [
+        ("pacs", 1, "waiting", 2)
+    ]
+    house.report(0, 0)
+    house.walk()
+    page = http.get(f"/commitments/{first}", params={"limit": 2}).json()
+    assert (page["state"], page["committed"], page["failed"], page["after"]) == ("telling", 2, 1, 1)
+    rest = http.get(f"/commitments/{first}", params={"after": 1}).json()
+    assert ([one["sop_instance"] for one in rest["listed"]], rest["after"]) == (["1.9"], -1)
+    mine = tables.job.c.subject == first, tables.job.c.kind == JobKind.COMMITMENT_REPORT
+    house.write(lambda c: c.execute(update(tables.job).where(*mine).values(state="held", last_error="gave-up")))
+    held = http.get("/commitments", params={"state": "held", "node": "ct"}).json()
+    assert [(one["id"], one["error"], one["why"]) for one in held] == [(first, "gave-up", "it was tried for too long")]
+    house.write(lambda c: c.execute(tables.job.delete()))
+    assert {one["id"] for one in http.get("/commitments", params={"state": "told"}).json()} == {first, other}
+    assert http.get("/commitments", params={"state": "waiting"}).json() == []
+    assert http.get("/commitments", params={"before": other}).json()[0]["id"] == first
+    assert house.read(lambda c: listing.lines(c, "mr", None, 10, 10)) == []
+    assert house.read(listing.objects, 999, -1, 10) == []
+    assert http.get("/commitments/999").status_code == 404
+    viewed = [row for row in house.read(all_of, tables.audit) if row.action == "commitment.viewed"]
+    assert {row.object_id for row in viewed} <= {first}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def pacs(port: int, proof: str) -> str:
 
 @pytest.mark.parametrize("proof", ["ask", "delivered"])
 def test_a_modality_is_told_what_the_archive_says(tmp_path: Path, proof: str) -> None:
-    things = [ct_slice(2048) for _ in range(3)]
+    things = [ct_slice(2048, StudyInstanceUID="2.999.7.1") for _ in range(3)]
     with archive("PACS") as store, archive("CT") as scanner:
         site = Site(tmp_path, site=pacs(store.port, proof) + modality("ct", scanner.port) + SEND)
         with site:
@@ -44,6 +45,13 @@ def test_a_modality_is_told_what_the_archive_says(tmp_path: Path, proof: str) ->
             committed = "select count(*) from committed join job on job.id = committed.job where lane = 'deliver:pacs'"
             assert site.rows(committed) == [(3,)]
             wait_until(lambda: site.rows("select count(*) from commitment_object") == [(0,)], SOON, "nothing is left")
+            listed = json.loads(site.command("commitments", "list", "--json").stdout)
+            assert [(one["node"], one["state"], one["committed"]) for one in listed] == [("ct", "told", 3)]
+            shown = site.command("commitments", "show", "1").stdout
+            assert all(one.sop_instance in shown for one in things)
+            assert "3 committed, 0 failed" in shown
+            study = json.loads(site.command("studies", "find", "--json").stdout)["studies"][0]["study"]
+            assert ", 3 committed" in site.command("studies", "show", study).stdout
         questions = [what for what, _ in store.done if what == "N-ACTION"]
         assert questions == (["N-ACTION"] if proof == "ask" else [])
 

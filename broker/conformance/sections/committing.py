@@ -9,6 +9,8 @@ from broker.conformance.facts import StatementFacts
 from broker.conformance.naming import number
 from broker.conformance.statement import StatementSection, points, section, table
 from broker.dicom.dimse import status as st
+from broker.model.lane import LaneKind
+from broker.queue.lane_work import GIVE_UP
 from broker.store.commitments.packing import MOST
 
 REASONS = "Failure reasons sent"
@@ -25,54 +27,52 @@ def made(facts: StatementFacts) -> StatementSection:
             "that was answered with success is on stable storage; a modality that needs storage commitment asks the "
             "archive.",
         )
-    times = CommitmentTimes()
+    return section(number_, title, _scp(CommitmentTimes()), _scu(facts, CommitmentTimes()))
+
+
+def _scp(times: CommitmentTimes) -> StatementSection:
     return section(
-        number_,
-        title,
-        section(
-            "5.2.6.1",
-            "Storage Commitment as SCP",
-            points(
-                "The broker commits nothing by itself. An object is committed when each destination that was to get it "
-                "and has the key `commitment` has proven that it has it: by a C-STORE with success or a warning "
-                '("delivered"), or by its own storage commitment ("ask").',
-                "As long as the bytes of an object are here, they are read again, and their SHA-256 is compared with "
-                "that of its reception.",
-                f"A request names at most {number(MOST)} objects. N-ACTION is answered with success after it is on "
-                "stable storage. Each object that it names is in exactly one of the two lists of the result.",
-                f"An object that has not come yet is waited for {times.unknown / 60:g} min, one that waits for a "
-                f"destination {times.delivery / 3600:g} h.",
-                "The result goes over a new association in which the broker takes the role of the SCP. It is tried "
-                "again with growing waits for 24 h, then a person decides. A node without host and port gets it over "
-                "an association of its own, the one of its request or a later one; so does one that could not be "
-                "reached.",
-                "The same request again, before its result was told, is answered with success and changes nothing. "
-                "Any other request with a known Transaction UID has failed for each object (0131).",
-                "Storage Media File-Set and Retrieve AE Title are not sent.",
-            ),
-            table(REASONS, ("Reason", "When"), [(f"{code:04X}", when) for code, when in _REASONS.items()]),
+        "5.2.6.1",
+        "Storage Commitment as SCP",
+        points(
+            "The broker commits nothing by itself. An object is committed when each destination that was to get it "
+            "and has the key `commitment` has proven that it has it: by a C-STORE with success or a warning "
+            '("delivered"), or by its own storage commitment ("ask").',
+            "As long as the bytes of an object are here, they are read again, and their SHA-256 is compared with that "
+            "of its reception.",
+            f"A request names at most {number(MOST)} objects. N-ACTION is answered with success after it is on stable "
+            "storage. Each object that it names is in exactly one of the two lists of the result.",
+            f"An object that has not come yet is waited for {times.unknown / 60:g} min, one that waits for a "
+            f"destination {times.delivery / 3600:g} h.",
+            "The result goes over a new association in which the broker takes the role of the SCP. It is tried again "
+            f"with growing waits for {GIVE_UP[LaneKind.COMMITMENT] / 3600:g} h, then a person decides. A node without "
+            "host and port gets it over an association of its own, that of its request or a later one; so does one "
+            "that could not be reached.",
+            "The same request again, before its result was told, is answered with success and changes nothing. Any "
+            "other request with a known Transaction UID has failed for each object (0131).",
+            "Storage Media File-Set and Retrieve AE Title are not sent.",
         ),
-        section(
-            "5.2.6.2",
-            "Storage Commitment as SCU",
-            *(
-                [
-                    points(
-                        "An archive is asked once it has all objects of a request that are for it, at the latest after "
-                        f"{times.together / 60:g} min for those that it has. One N-ACTION names at most "
-                        f"{number(ASKED_TOGETHER)} objects. Each try has a Transaction UID of its own.",
-                        f"The report is taken over the association of the N-ACTION for {SAME_ASSOCIATION:g} s, and at "
-                        "any time over one of the archive, in which it is the SCP by role selection.",
-                        f"Without a report within {times.answer / 3600:g} h, and after the reasons 0110, 0112 and "
-                        f"0213, it is asked again, {times.asks} times in all. After a second 0112 the object is sent "
-                        "again.",
-                        "A report with a Transaction UID that this system was not sent is refused with 0110, changes "
-                        "nothing and stands in the audit trail.",
-                    )
-                ]
-                if facts.asks
-                else ["No destination is asked."]
-            ),
+        table(REASONS, ("Reason", "When"), [(f"{code:04X}", when) for code, when in _REASONS.items()]),
+    )
+
+
+def _scu(facts: StatementFacts, times: CommitmentTimes) -> StatementSection:
+    title = "Storage Commitment as SCU"
+    if not facts.asks:
+        return section("5.2.6.2", title, "No destination is asked.")
+    return section(
+        "5.2.6.2",
+        title,
+        points(
+            "An archive is asked once it has all objects of a request that are for it, at the latest after "
+            f"{times.together / 60:g} min for those that it has. One N-ACTION names at most {number(ASKED_TOGETHER)} "
+            "objects. Each try has a Transaction UID of its own.",
+            f"The report is taken over the association of the N-ACTION for {SAME_ASSOCIATION:g} s, and at any time "
+            "over one of the archive, in which it is the SCP by role selection.",
+            f"Without a report within {times.answer / 3600:g} h, and after the reasons 0110, 0112 and 0213, it is "
+            f"asked again, {times.asks} times in all. After a second 0112 the object is sent again.",
+            "A report with a Transaction UID that this system was not sent is refused with 0110, changes nothing and "
+            "stands in the audit trail.",
         ),
     )
 

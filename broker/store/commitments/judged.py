@@ -94,10 +94,14 @@ def deliveries(connection: Connection, instances: Sequence[int]) -> dict[int, li
 
 def kept_bytes(connection: Connection, instances: Sequence[int]) -> dict[int, StoredBytes]:
     """Where the bytes of versions (rows) lie; not of one whose bytes were deleted after delivery."""
-    columns = (_i.c.id, _i.c.path, _i.c.data_offset, _i.c.data_length, _i.c.digest, _content.c.data.label("content"))
-    query = select(*columns).join(_content, _content.c.instance == _i.c.id, isouter=True)
-    here = _i.c.id.in_(padded(instances)), _i.c.state != InstanceState.PURGED
-    return {row["id"]: StoredBytes(**row) for row in connection.execute(query.where(*here)).mappings()}
+    ids = padded(instances)
+    # apart from the rows: of a join with few of them PostgreSQL may read all small objects that there are
+    small = connection.execute(select(_content.c.instance, _content.c.data).where(_content.c.instance.in_(ids)))
+    content: dict[int, bytes] = {row[0]: bytes(row[1]) for row in small}
+    columns = (_i.c.id, _i.c.path, _i.c.data_offset, _i.c.data_length, _i.c.digest)
+    query = select(*columns).where(_i.c.id.in_(ids), _i.c.state != InstanceState.PURGED)
+    rows = connection.execute(query).mappings()
+    return {row["id"]: StoredBytes(**row, content=content.get(row["id"])) for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -35,7 +35,7 @@ from broker.store.commitments import requests
 from broker.store.commitments.requests import NewCommitment, TakenRequest, Taking
 from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.threads import Threads
+from broker.threads import ON_LOOP, Threads, long_work
 
 THREADS = 2
 SMALL = 1024 * 1024  # bytes of a request; of those that are longer LARGE_AT_ONCE are read at once
@@ -133,7 +133,8 @@ class CommitmentService:
             async with AsyncExitStack() as turn:
                 data = await self._read(request, turn)
                 syntax, peer = request.context.transfer_syntax, request.peer
-                taken = await self._threads.call(self._take, data, syntax, peer, node)
+                with long_work if len(data) > ON_LOOP else nullcontext():
+                    taken = await self._threads.call(self._take, data, syntax, peer, node)
         except BadContent as error:
             await request.data.drain()
             large = error.code in (data_sets.TOO_MANY, "too-large", "identifier-too-large")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from support.deploy.files import DEPLOY, documents
@@ -49,8 +50,44 @@ def test_kustomize_makes_the_same_objects_in_one_namespace() -> None:
     assert sorted(each["kind"] for each in objects) == sorted([*(each["kind"] for each in OBJECTS), "ConfigMap"])
     spaces = {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"}
     assert spaces == {KUSTOMIZATION["namespace"]}
+    [[image]] = [
+        [container["image"] for container in each["spec"]["template"]["spec"]["containers"]]
+        for each in objects
+        if each["kind"] == "StatefulSet"
+    ]
+    assert image == f"worklist-broker:{__version__}"
     [site] = [each for each in objects if each["kind"] == "ConfigMap"]
     assert site["data"].keys() == {"site.toml"}
+
+
+SCHEMAS = ("1.30.0", kubernetes_validate.latest_version())  # the least that the runbook names, and the newest known
+
+
+@pytest.mark.parametrize("file", KUSTOMIZATION["resources"])
+def test_each_object_is_as_the_schemas_of_kubernetes_say(file: str) -> None:
+    for document in documents(FOLDER / file):
+        for version in SCHEMAS:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("statefulset.yaml", "terminationGracePeriodSeconds: 90", "terminationGraceSeconds: 90"),
+        ("statefulset.yaml", "replicas: 1", "replicas: one"),
+        ("statefulset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
+        ("statefulset.yaml", "sleep: {seconds: 10}", "sleep: {second: 10}"),
+        ("statefulset.yaml", "serviceName: broker-pods", "service: broker-pods"),
+        ("services.yaml", "externalTrafficPolicy", "externalTraffic"),
+        ("network-policy.yaml", "ipBlock", "ipRange"),
+    ],
+)
+def test_a_mistake_in_it_would_be_found(file: str, old: str, new: str) -> None:
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(kubernetes_validate.ValidationError):
+        for document in filter(None, yaml.safe_load_all(text.replace(old, new, 1))):
+            kubernetes_validate.validate(document, SCHEMAS[0], strict=True)
 
 
 def test_selectors_meet_the_pods() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from broker.backup.manifest import Manifest
     from broker.backup.restoring import BackupCheck, Restored
 
+NICE = 10  # the broker comes first
 SHOWN = 20  # damaged objects that are named
 
 
@@ -21,6 +24,8 @@ def make(config: Path | None, into: Path, *, keep: int, verify: bool, as_json: b
     """Make a backup and print what it holds; the exit code. Raises BrokerError."""
     from broker.backup import proving
 
+    with suppress(OSError):  # a unit may forbid it
+        os.nice(NICE)
     done = proving.make(settings_of(config), config, into, keep=keep, verify=verify)
     if as_json:
         damaged = None if done.check is None else [{"object": row, "fault": fault} for row, fault in done.check.spoiled]

@@ -108,6 +108,8 @@ def test_the_environment_is_settings_that_the_broker_knows(monkeypatch: pytest.M
     settings = load(None)
     assert settings.database.url == "postgresql+psycopg://broker:UTC@database/broker"
     assert settings.service.site == FOLDER / "site.toml"
+    assert BROKER["environment"]["BROKER_BACKUP__FOLDER"] in mounts
+    assert settings.backup.verify
 
 
 def test_orthanc_is_the_pacs_of_the_site_file() -> None:

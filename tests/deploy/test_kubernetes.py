@@ -107,11 +107,11 @@ def test_selectors_meet_the_pods() -> None:
 
 def test_the_volume_outlives_everything() -> None:
     assert SET["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    [claim] = SET["volumeClaimTemplates"]
-    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    claims = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in SET["volumeClaimTemplates"]}
+    assert claims == {"data": ["ReadWriteOnce"], "backup": ["ReadWriteOnce"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    assert mounts[claim["metadata"]["name"]] == "/data"
-    assert mounts.keys() == {"data"} | {volume["name"] for volume in POD["volumes"]}
+    assert (mounts["data"], mounts["backup"]) == ("/data", "/backup")
+    assert mounts.keys() == claims.keys() | {volume["name"] for volume in POD["volumes"]}
     assert SET["replicas"] == 1  # the spool belongs to one broker
 
 

@@ -47,6 +47,7 @@ from broker.queue.clock_watch import ClockWatch
 from broker.routing.held_work import HeldWork
 from broker.routing.site import destinations
 from broker.service import foundation
+from broker.service.backups.daily import BackupDuty
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.doctor.checks import examine
@@ -131,6 +132,7 @@ class Broker:
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
         self._housekeeping.keep_marks(self._monitor.marks)
         self._housekeeping.watch(self._monitor)
+        self._backups = BackupDuty(settings, self._config, self._monitor.duties)
         self._stack.callback(self._housekeeping.close)
 
     def _provider(self) -> OpenIdProvider | None:
@@ -227,6 +229,7 @@ class Broker:
         )
         self._sending.start()
         self._housekeeping.start()
+        self._backups.start()
         self._clock.start()
         self._watch.start()
         self._sources.start()
@@ -248,6 +251,7 @@ class Broker:
             self._workers.stop(grace),
             self._messaging.stop(grace),
             self._sources.stop(),
+            self._backups.stop(),
             self._tester.close(),
         )
         await self._sending.stop(grace)

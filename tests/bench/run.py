@@ -21,6 +21,7 @@ SHORT = {  # the longest first
     "lanes.py": ["--count", "30"],
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "20", "--seconds", "1"],
+    "capacity.py": ["--rounds", "1", "--seconds", "1"],
     "now.py": ["--pages", "5", "--seconds", "2", "--exams", "1000", "--nodes", "50"],
     "pages.py": ["--rounds", "1", "--exams", "100"],
     "upkeep.py": ["--count", "5000", "--seconds", "5"],

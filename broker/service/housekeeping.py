@@ -20,7 +20,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     planned rules     1 s     -                   one version       ix_rule_plan_state; nothing where none is due
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
-    jobs *            hour    500 rows            16 to 512         primary key, that of instance
+    jobs, objects *   hour    500 rows            16 to 512         primary keys, ix_job_subject, indexes of the study
     notices *         hour    500 rows            16 to 512         primary key, ix_job_subject
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
@@ -210,12 +210,12 @@ class Housekeeping:
         wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
         for rule, days in (
             *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES)),
+            (thinning.OBJECTS, kept.objects_days),
             (thinning.STEP_EVENTS, kept.step_events_days),
             (thinning.AUDIT, kept.audit_days),
             (thinning.IMPORT_NOTES, kept.import_notes_days),
             (thinning.KNOCKS, kept.knocks_days),
-            (thinning.MESSAGES, kept.messages_days),
-            (thinning.SENT, kept.messages_days),
+            *((rule, kept.messages_days) for rule in (thinning.MESSAGES, thinning.SENT)),
             (thinning.REFUSED, kept.refused_messages_days),
             (thinning.ANSWERS, idempotency.KEPT / DAY),
             (thinning.CANCELS, self._settings.orders.keep_cancels_days),

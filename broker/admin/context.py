@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import uuid4
@@ -23,12 +23,16 @@ from broker.orders.mapping_texts import Listed
 from broker.orders.mapping_versions import Mappings
 from broker.orders.trying.profile_choice import ProfileChoice
 from broker.orders.trying.replay import Bench
+from broker.queue.failover import failover_of
 from broker.routing.held_work import HeldWork
 from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.site.times.opening import ClosedWindow, closing_of
 from broker.store.db.database import Database
+from broker.store.queued.shapes import LaneShape
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -76,6 +80,19 @@ class AdminContext:
             subscribers=self.directory.subscribers(),
             address=request.state.address,
         )
+
+    def closing(self, node: Node | None) -> ClosedWindow | None:
+        """Whether objects for a node wait for its send window now."""
+        if node is None:
+            return None
+        return closing_of(node, time.time(), self.settings.zone(), self.site.value.rules.holidays)
+
+    def other_for(self, node: Node | None, lanes: Sequence[LaneShape], paused: Collection[str], now: float) -> str:
+        """The destination that gets what waits for a node now; empty if it waits. `lanes`: all of them."""
+        if node is None:
+            return ""
+        other = failover_of(node, self.directory.node, {one.name: one for one in lanes}, paused, now)
+        return other.name if other is not None else ""
 
     def bench(self, request: Request, choice: ProfileChoice, *, reason: str = "", forced: str = "") -> Bench:
         """What stored messages are run again by, for the caller of a request.

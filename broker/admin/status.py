@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import tzinfo
@@ -14,7 +15,8 @@ from pydantic import BaseModel, Field
 from broker.model.wording import Sentence
 from broker.status.causes import reason
 from broker.status.facts import NeedCause, NeedFact
-from broker.status.judging import BrokerStatus, Health, state_of
+from broker.status.judging import BrokerStatus, Health
+from broker.status.node_judging import state_of
 from broker.status.rates import Rates
 
 LAST = 4_102_444_800  # seconds since the epoch that anybody may ask for: the year 2100
@@ -102,7 +104,7 @@ class StatusLaneView(BaseModel):
 
 class StatusNodeView(BaseModel):
     """A system of the site, its work, and when it was last in contact. `state`: down, late, held, working, well,
-    quiet (for more than a day), paused or new.
+    quiet (for more than a day), closed (outside of its send windows), paused or new.
     """
 
     name: str
@@ -117,6 +119,10 @@ class StatusNodeView(BaseModel):
     rests: str = Field(description="disabled or blocked by a person, else empty")
     paused: str = Field(description="paused or draining by a person, else empty")
     paused_at: float | None
+    closed_until: float | None = Field(
+        description="Objects wait for its send window until then; null: it is open, or none comes within a year"
+    )
+    goes_to: str = Field(description="The destination that gets its objects while it is away, else empty")
     lanes: list[StatusLaneView]
 
 
@@ -210,6 +216,8 @@ def view_of(status: BrokerStatus, zone: tzinfo) -> StatusView:
     document = _plain(facts, zone, now)
     for node, shown in zip(facts.nodes, document["nodes"], strict=True):
         shown["state"] = state_of(node, now).value
+        if node.closed_until == math.inf:
+            shown["closed_until"] = None
         for lane, row in zip(node.lanes, shown["lanes"], strict=True):
             row["name"] = lane.lane.name
             row["why"] = reason(lane.error).english(zone, now) if lane.error else ""

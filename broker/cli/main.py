@@ -17,7 +17,7 @@ from broker.cli.common import Config, exit_on_error
 from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
-from broker.cli.routing import holds, queue, rules
+from broker.cli.routing import holds, queue, rules, studies
 from broker.cli.worklist import showing as worklist
 from broker.errors import ConfigurationError
 
@@ -35,6 +35,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
 app.add_typer(holds.app, name="holds")
+app.add_typer(studies.app, name="studies")
 app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(messages.app, name="messages")

@@ -72,12 +72,13 @@ def show(
 @app.command()
 def add(
     name: Name,
-    kind: Annotated[str, typer.Option(help="dicom, hl7, syslog, webhook or mail.")] = "dicom",
+    kind: Annotated[str, typer.Option(help="dicom, hl7, stow, folder, s3, syslog, webhook or mail.")] = "dicom",
     ae_title: Annotated[str, typer.Option(help="AE title; a dicom node needs one.")] = "",
     application: Annotated[str, typer.Option(help="MSH-3; an hl7 node needs one.")] = "",
     host: Annotated[str, typer.Option(help="Its address.")] = "",
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on which it listens.")] = None,
-    url: Annotated[str, typer.Option(help="Address of a webhook, by http or https.")] = "",
+    url: Annotated[str, typer.Option(help="Address of a webhook, stow or s3 node, by http or https.")] = "",
+    path: Annotated[str, typer.Option(help="Path of a folder node.")] = "",
     role: Role = None,
     more: Set = None,
     config: Config = None,
@@ -87,7 +88,8 @@ def add(
 ) -> None:
     """Put a node more in force, at once and without a restart."""
     table: dict[str, Any] = {"name": name, "kind": kind}
-    given = {"ae_title": ae_title, "application": application, "host": host, "port": port, "url": url, "roles": role}
+    given: dict[str, Any] = {"ae_title": ae_title, "application": application, "host": host, "port": port, "url": url}
+    given |= {"path": path, "roles": role}
     table |= {key: value for key, value in given.items() if value}
     with exit_on_error():
         body = {"node": assigned(more or (), table)} | documents.signed(reason, author)

@@ -21,15 +21,15 @@ from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.patience import Patience
+from broker.delivery.sent_objects import note_sent, note_spoiled
 from broker.delivery.targets import known, looked_up
+from broker.delivery.throttle import Throttle, Throttles
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.conversion.syntaxes import instead_of
-from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerDoubtful, PeerFault
-from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -38,7 +38,6 @@ from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
-_WARNINGS = (st.COERCION_OF_ELEMENTS, st.ELEMENTS_DISCARDED, st.DATASET_MISMATCH_WARNING)
 
 _Item = tuple[Job, StoredObject, Pair]  # the pair in which it is sent
 _Load = asyncio.Future[tuple[ObjectSource, str]]
@@ -66,6 +65,7 @@ class ImageSender:
         self._node = node
         self._remote = remote
         self._refresh = refresh
+        self._throttles = Throttles()
         self._pools: dict[str, tuple[Node, Pool, Patience]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
@@ -81,7 +81,7 @@ class ImageSender:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")
                     batch = await supply.take()
-                elif not node.active:
+                elif not node.active or node.kind != "dicom":
                     return  # the feed gives the jobs back, they wait
                 else:
                     batch = await self._send(node, feed, supply, batch)
@@ -106,6 +106,7 @@ class ImageSender:
             within = 0 if calm else patience.for_one(now[0][0].id)
             async with pool.lease(pairs, fresh=not calm, within=within) as lease:
                 sending = _Sending(lease, self._spool, feed, patience, supply.ahead, partial(self._sent, node))
+                sending.throttle = self._throttles.of(node)
                 while now and self._node(node.name) == node:
                     if left := [*await sending.send(now), *rest]:
                         return left
@@ -117,21 +118,7 @@ class ImageSender:
         return [*now, *rest]
 
     def _sent(self, node: Node, item: StoredObject, status: int) -> None:
-        """Let the audit trail know that a node has taken an object, and the metrics if it did so with a warning."""
-        if st.is_store_warning(status):
-            label = f"{status:04X}" if status in _WARNINGS else "other"
-            telemetry.child(telemetry.DELIVERY_WARNINGS, node.name, label).inc()
-        study = item.study_instance_uid
-        row = AuditRecord(
-            at=time.time(),
-            actor="broker",
-            action="objects.sent",
-            kind="study",
-            object_id=0,
-            detail={"study": study, "node": node.name},
-            address=node.host,
-        )
-        self._tally.transferred(("sent", node.name, study), row, item.sop_class_uid)
+        note_sent(self._tally, node, item, status)
 
     def _pool(self, node: Node) -> tuple[Pool, Patience]:
         """Associations to a node as it is now; those of before end when they are given back."""
@@ -180,6 +167,7 @@ class _Sending:
         self._feed = feed
         self._ahead = ahead
         self._stored = False
+        self.throttle: Throttle | None = None
         self._later: Batch = []
 
     async def send(self, batch: Batch) -> Batch:
@@ -233,6 +221,7 @@ class _Sending:
         for _, item, (_, syntax) in items:
             own = syntax == item.transfer_syntax_uid
             source = ObjectSource(self._spool, item) if own else ConvertedSource(self._spool, item, syntax)
+            source.throttle = self.throttle
             if not own or not source.at_hand:
                 loads.append(loop.run_in_executor(None, _begun, source))
             else:
@@ -245,13 +234,12 @@ class _Sending:
 
         Or it cannot be converted: then its sender wrote it so.
         """
-        instance = telemetry.identifier(source.item.sop_instance_uid)
         if code == NOT_CONVERTIBLE and isinstance(source, ConvertedSource):
+            instance = telemetry.identifier(source.item.sop_instance_uid)
             telemetry.logger().warning("object.not_convertible", instance=instance, job=job.id, reason=source.fault)
             self._feed.hold(job, code)
             return
-        telemetry.logger().error("object.spoiled", instance=instance, job=job.id, reason=code)
-        telemetry.child(telemetry.OBJECTS_SPOILED, code).inc()
+        note_spoiled(source.item, job.id, code)
         self._feed.hold(job, code)
 
     async def _send_one(self, job: Job, source: ObjectSource) -> None:
@@ -301,13 +289,24 @@ class _Sending:
 
 
 def _data(source: ObjectSource) -> Data:
-    return _streamed(source) if (whole := source.whole) is None else whole
+    whole = source.whole
+    if source.throttle is not None:
+        return _paced(source, source.throttle)
+    return _streamed(source) if whole is None else whole
 
 
 async def _streamed(source: ObjectSource) -> AsyncIterator[bytes]:
     pieces = source.pieces()
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece
+
+
+async def _paced(source: ObjectSource, throttle: Throttle) -> AsyncIterator[bytes]:
+    pieces = source.pieces() if (whole := source.whole) is None else iter((whole,))
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        for chunk, wait in throttle.cut(piece):
+            await asyncio.sleep(wait)
+            yield chunk
 
 
 def _begun(source: ObjectSource) -> tuple[ObjectSource, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
+from broker.delivery.throttle import Throttle
 from broker.dicom.dataset import file_pieces
 from broker.store.images.instances import StoredObject
 from broker.store.images.soundness import ALTERED, DAMAGED, MISSING
@@ -37,6 +38,11 @@ class ObjectSource:
         self.transfer_syntax = item.transfer_syntax_uid
         self._spool = spool
         self._head = b""
+        self.throttle: Throttle | None = None  # how fast its bytes may go out
+
+    def paced(self, piece: bytes) -> Iterator[tuple[bytes, float]]:
+        """Chunks of a piece, and the seconds to wait before each is sent."""
+        return iter(((piece, 0.0),)) if self.throttle is None else self.throttle.cut(piece)
 
     @property
     def at_hand(self) -> bool:

@@ -13,7 +13,7 @@ from enum import StrEnum
 class LaneKind(StrEnum):
     """Says what a lane's handler does for its node. The broker registers one handler for each kind."""
 
-    DELIVER = "deliver"  # sends received objects by C-STORE
+    DELIVER = "deliver"  # sends received objects: C-STORE, STOW-RS, files
     FEEDBACK = "feedback"  # tells a RIS about orders by HL7
     MPPS = "mpps"  # passes on N-CREATE and N-SET as they came
     MPPS_EVENT = "mpps-event"  # tells subscribers of performed steps by N-EVENT-REPORT
@@ -44,6 +44,7 @@ class JobState(StrEnum):
     DISCARDED = "discarded"
 
 
+STAT = 1  # the priority of a job that a rule makes STAT: the lower, the sooner
 UNFINISHED = (JobState.READY, JobState.LEASED, JobState.HELD)
 
 

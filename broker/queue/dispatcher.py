@@ -58,6 +58,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
+      its send window is closed  stays ready                   is passed over       -          -
       a person paused its node   stays ready                   is passed over       -          -
       the same, while it works   returned, but that in flight  ends                 -          -
 
@@ -110,15 +111,18 @@ class Dispatcher:
         owner: str,
         concurrency: Callable[[Lane], int] = lambda lane: 1,
         heard: Callable[[Lane, str], None] = lambda lane, error: None,
+        closed: Callable[[], Mapping[str, bool]] = dict,
     ) -> None:
         """`owner` names this process in leases; `concurrency` is how many workers a lane may have, 0 while it rests.
 
         `heard` is told of each job that a peer has done, and with the code of the error when a peer failed.
+        `closed`: the lanes (stored names) that are closed now, and whether what is STAT is sent all the same.
         """
         self._database = database
         self._policy = policy
         self._handlers = handlers
         self._concurrency = concurrency
+        self._look_closed, self._closed = closed, dict(closed())
         self._bell = Bell()
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
@@ -215,11 +219,15 @@ class Dispatcher:
         await self._begin_changed()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         await self._report_again()
-        look = self._database.read(lanes.look, self._policy.longest + STEP)
+        self._closed = dict(self._look_closed())
+        stat = [name for name, passes in self._closed.items() if passes]
+        look = self._database.read(lanes.look, self._policy.longest + STEP, stat)
         found = await asyncio.wrap_future(look)
         reading, due, paused = found
-        self.hand_over.close_all([name for name in self.hand_over.names if Lane.parse(name).node in paused])
-        if self._work.pause(paused):
+        rests = [n for n in self.hand_over.names if n in self._closed or Lane.parse(n).node in paused]
+        self.hand_over.close_all(rests)
+        ended = self._work.close(self._closed)
+        if self._work.pause(paused) or ended:
             self._bell.ring()  # those that wait for more
         if step := self._clock.follow(reading):
             await self._set_anew(step)
@@ -234,7 +242,7 @@ class Dispatcher:
                 self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
                 continue
             # one worker first; more only once the lane has proved to work
-            workers = self._concurrency(lane)
+            workers = self._workers(lane)
             if self._breakers.is_open(lane):
                 workers = min(workers, 1)
             if len(running) >= workers:
@@ -285,14 +293,18 @@ class Dispatcher:
 
     def _begin(self, lane: Lane, running: set[asyncio.Task[None]]) -> None:
         """One more worker of a lane."""
-        task = self._loop.create_task(self._work.run(lane))
+        task = self._loop.create_task(self._work.run(lane, stat_only=lane.name in self._closed))
         running.add(task)
         task.add_done_callback(partial(self._ended, lane))
+
+    def _workers(self, lane: Lane) -> int:
+        """How many workers a lane may have now."""
+        return self._concurrency(lane) if self._closed.get(lane.name, True) else 0
 
     def _handed_over(self, name: str) -> None:
         """An open lane holds something that nobody works on."""
         lane = Lane.parse(name)
-        running, workers = self._running.setdefault(lane, set()), self._concurrency(lane)
+        running, workers = self._running.setdefault(lane, set()), self._workers(lane)
         if self.stopping or not workers:
             self.hand_over.close_all([name])
         elif len(running) < workers:

@@ -84,6 +84,7 @@ class Feed:
         self._evidence = evidence or Evidence()
         self._hand_over = hand_over
         self._brought: dict[int, StoredObject] = {}  # by job: the object that came with it
+        self.stat_only = False  # its lane is closed but for what is STAT
         self.paused = False  # a person has paused the node: not even the next of what was taken is sent
         self.homeless = False  # the node of this lane is no longer there
         self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
@@ -94,6 +95,11 @@ class Feed:
     def stopping(self) -> bool:
         """No work is to be begun any more; jobs without a report go back by themselves."""
         return self._bell.stopping or self.paused
+
+    @property
+    def lane(self) -> Lane:
+        """Whose jobs these are."""
+        return self._lane
 
     @property
     def node(self) -> str:

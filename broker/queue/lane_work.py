@@ -7,6 +7,7 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from broker import telemetry
 from broker.errors import PeerDoubtful, PeerFault, StoreUnavailable, Unavailable
@@ -62,6 +63,14 @@ class LaneWork:
         """Persons have paused these nodes: nothing more is begun for them. False if that was known."""
         return bool([feed for feed in self._feeds if feed.node in nodes and feed.pause()])
 
+    def close(self, closed: Mapping[str, bool]) -> bool:
+        """Begin nothing more in these lanes (stored names), but what is STAT where that passes. False: it was so.
+
+        A worker for STAT alone ends once its lane is open.
+        """
+        way = {False: None, True: True}  # of a worker: what its lane must be
+        return bool([one for one in self._feeds if closed.get(one.lane.name) is not way[one.stat_only] and one.pause()])
+
     def outdate(self, workers: Collection[asyncio.Task[None]]) -> None:
         """The node of these workers has changed: what they say of it may be about the old address."""
         self._outdated.update(workers)
@@ -75,14 +84,23 @@ class LaneWork:
         for lane in lanes:
             self._evidence.pop(lane, None)
 
-    async def run(self, lane: Lane) -> None:
-        """Run the handler of a lane once, and conclude from how it ended."""
+    async def run(self, lane: Lane, *, stat_only: bool = False) -> None:
+        """Run the handler of a lane once, and conclude from how it ended. `stat_only`: with what is STAT alone."""
         tools = self._tools
         policy = replace(tools.policy, give_up=math.inf) if lane.kind in FOR_EVER else tools.policy
         seen = self._evidence.setdefault(lane, Evidence())
-        handed = tools.hand_over if lane.kind is LaneKind.DELIVER else None
-        shared = (tools.bell, self.claim, tools.clock, self._heard, tools.late, seen, handed)
+        handed = tools.hand_over if lane.kind is LaneKind.DELIVER and not stat_only else None
+        shared = (
+            tools.bell,
+            partial(self.claim, stat_only=stat_only),
+            tools.clock,
+            self._heard,
+            tools.late,
+            seen,
+            handed,
+        )
         feed = Feed(lane, tools.database, policy, *shared)
+        feed.stat_only = stat_only
         self._feeds.add(feed)
         heart = asyncio.get_running_loop().create_task(self._beat(feed))
         error: BaseException | None = None
@@ -103,11 +121,12 @@ class LaneWork:
         except StoreUnavailable as trouble:
             telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
 
-    async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
+    async def claim(self, lane: Lane, limit: int, *, stat_only: bool = False) -> Sequence[Job]:
         """Lease the next jobs of a lane, at most `limit`."""
         tools = self._tools
         now, longest = tools.clock.now(), tools.policy.longest + STEP
-        return await tools.lost.claim(tools.database, lane.name, tools.owner, now, LEASE, limit, longest)
+        values = (lane.name, tools.owner, now, LEASE, limit, longest)
+        return await tools.lost.claim(tools.database, *values, stat=stat_only)
 
     async def _beat(self, feed: Feed) -> None:
         """Extend the leases of what a handler works on."""

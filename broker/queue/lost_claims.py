@@ -30,11 +30,21 @@ class LostClaims:
         self._over: dict[LostClaim, float] = {}  # when the lease is over, by time.monotonic()
 
     async def claim(
-        self, database: Database, lane: str, owner: str, now: float, lease: float, limit: int, longest: float
+        self,
+        database: Database,
+        lane: str,
+        owner: str,
+        now: float,
+        lease: float,
+        limit: int,
+        longest: float,
+        *,
+        stat: bool = False,
     ) -> Sequence[Job]:
         """Claim as `store.jobs.claim` does. Raises StoreUnavailable; what it may have got is looked for then."""
         try:
-            return await asyncio.wrap_future(database.submit(jobs.claim, lane, owner, now, lease, limit, longest))
+            claim = database.submit(jobs.claim, lane, owner, now, lease, limit, longest, stat=stat)
+            return await asyncio.wrap_future(claim)
         except StoreUnavailable:
             self._over[LostClaim(lane, owner, now + lease)] = time.monotonic() + lease
             raise

@@ -13,7 +13,6 @@ import json
 import mmap
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -31,9 +30,10 @@ from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.queue.hand_over import HandOver
 from broker.routing import header
-from broker.routing.levels.associations import Associations
+from broker.routing.arrivals.news import News
+from broker.routing.arrivals.registering import KnownStudies
+from broker.routing.levels.associations import Associations, note_failure
 from broker.routing.levels.gathering import joining, state_of
-from broker.routing.news import News
 from broker.routing.notifying import ToldNotices, notices_of
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, Recorder, TakenObject
@@ -124,7 +124,8 @@ class Reception:
         self.small = small
         self._tally = tally or Tally()
         self._told = ToldNotices()
-        self._recorder = Recorder(database, self._intact, News(subscribers), self._told, wake, hand_over)
+        self._studies = KnownStudies()
+        self._recorder = Recorder(database, self._intact, News(subscribers), self._told, self._studies, wake, hand_over)
         self._hand_over = hand_over
         self._database = database
         self._spool = spool
@@ -164,7 +165,7 @@ class Reception:
         studies = self._associations.over(peer)
         if studies and released:
             ended = self._database.submit(gatherings.ended, studies, time.time())
-            ended.add_done_callback(_note_failure)
+            ended.add_done_callback(note_failure)
 
     def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
         """Check, decide, make durable and commit.
@@ -256,7 +257,8 @@ class Reception:
         if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
             notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
         joined = joining(judge.rules, uids.study, uids.series, now)
-        return TakenObject(new, decision, judge.rules, joined, notices, body.fresh)
+        study = self._studies.lacking(uids.study, facts, arrival.peer.calling_ae, now)
+        return TakenObject(new, decision, judge.rules, joined, notices, study, body.fresh)
 
     def _intact(self, version: KnownVersion) -> bool:
         """The bytes of a known version are there in full length."""
@@ -310,9 +312,3 @@ class Reception:
         telemetry.logger().warning(
             event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
         )
-
-
-def _note_failure(done: Future[None]) -> None:
-    """Say that the end of an association was not noted: what it has brought is complete by its quiet time."""
-    if (error := done.exception()) is not None:
-        telemetry.logger().warning("association.not_noted", error=telemetry.describe(error))

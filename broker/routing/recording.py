@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from broker.errors import StoreUnavailable
 from broker.model.lane import JobKind, Lane, LaneKind
 from broker.queue.hand_over import Handed, HandOver, Reservation
+from broker.routing.arrivals.news import News, Telling
+from broker.routing.arrivals.registering import KnownStudies
 from broker.routing.levels.gathering import NOTHING, Joining
-from broker.routing.news import News, Telling
 from broker.routing.notifying import ToldNotices
 from broker.routing.rules.evaluate import PlannedDelivery, RoutingDecision
 from broker.routing.rules.ruleset import RuleSet
@@ -31,6 +32,8 @@ from broker.store.images.soundness import FILE_FAULTS
 from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 from broker.store.notices import NewNotice
+from broker.store.studies import registering
+from broker.store.studies.registering import StudyArrival
 
 ATTEMPTS = 3  # to commit while the same object is committed on other associations
 HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
@@ -54,6 +57,7 @@ class TakenObject:
     rules: RuleSet
     joining: Joining
     notices: Sequence[NewNotice] = ()
+    study: StudyArrival | None = None  # None: it is known
     fresh: FreshBytes | None = None  # its bytes, if they are at hand
 
 
@@ -89,6 +93,7 @@ class Recorder:
         intact: Callable[[KnownVersion], bool],
         news: News,
         told: ToldNotices,
+        studies: KnownStudies,
         wake: Callable[[], None],
         hand_over: HandOver | None,
     ) -> None:
@@ -97,6 +102,7 @@ class Recorder:
         self._intact = intact
         self._news = news
         self._told = told
+        self._studies = studies
         self._wake = wake
         self._hand_over = hand_over
 
@@ -118,14 +124,12 @@ class Recorder:
         new, deliveries, notices = taken.new, taken.decision.deliveries, taken.notices
         for _ in range(ATTEMPTS):
             telling = self._news.of(new.study_instance_uid, new.received_at)
-            rules, joining = taken.decision.rules, taken.joining
             try:
-                outcome = self._database.execute(
-                    record, new, deliveries, rules, self._intact, telling, joining, notices, handing
-                )
+                outcome = self._database.execute(self._write, taken, telling, handing)
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again
             self._news.committed(telling)
+            self._studies.committed(taken.study)
             if notices:
                 self._told.committed(notices)
             handed = len(handing.handed) if handing is not None else 0
@@ -134,6 +138,15 @@ class Recorder:
                 self._wake()
             return outcome
         raise StoreUnavailable("the same object arrives too often at once")
+
+    def _write(
+        self, connection: Connection, taken: TakenObject, telling: Telling | None, handing: Handing | None
+    ) -> ReceptionOutcome:
+        """The transaction."""
+        if taken.study is not None:
+            registering.add(connection, taken.study)
+        new, deliveries, rules = taken.new, taken.decision.deliveries, taken.decision.rules
+        return record(connection, new, deliveries, rules, self._intact, telling, taken.joining, taken.notices, handing)
 
 
 def record(

@@ -36,6 +36,7 @@ from broker.admin.forwarded import TrustedProxies
 from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
+from broker.delivery.folder.folder_sender import Folders
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.errors import ConfigurationError, StoreUnavailable
@@ -81,9 +82,7 @@ class Broker:
 
         Raises ConfigurationError, StoreUnavailable or SpoolUnavailable.
         """
-        self._settings = settings
-        self._data = data
-        self._config = config
+        self._settings, self._data, self._config = settings, data, config
         self._stack = ExitStack()
         self._mending = Mending()
         folder = settings.service.site.parent
@@ -91,25 +90,27 @@ class Broker:
         receivers = Receivers(tls_files(settings.hl7.tls), folder)
         repositories = Repositories(tls_files(settings.dicom.tls), folder)
         notice_tls = NoticeTls(folder)
+        folders = Folders(folder, settings.service.data_dir)
         base = foundation.lay(
             settings,
             data.log_key(),
             self._stack,
-            verify=(remotes.prepare, receivers.prepare, repositories.prepare, notice_tls.prepare),
+            verify=(remotes.prepare, receivers.prepare, repositories.prepare, notice_tls.prepare, folders.prepare),
             site_file=settings.service.site,
         )
         self._base = base
         base.audit.take_up(settings.service.data_dir)
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
-        self._sending = Sending(base, remotes, receivers, repositories, notice_tls, data.owner(), fail)
+        self._sending = Sending(base, remotes, receivers, repositories, notice_tls, folders, data.owner(), fail)
         self._imaging = Imaging(base, self._sending.wake, hand_over=self._sending.hand_over)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
-        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, repositories, *self._sending.bells)
+        bells = self._sending.bells
+        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, repositories, *bells, folders)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()

@@ -18,6 +18,8 @@ from broker.service.status.gathering import SiteView
 from broker.service.status.meters import Meters
 from broker.service.status.row_marks import RowMarks
 from broker.service.status.senders import SenderCount
+from broker.site.nodes import Node
+from broker.site.times.opening import ClosedWindow, closing_of
 from broker.status.facts import BrokerFacts, DatabaseFact, ListenerFact
 from broker.status.judging import BrokerStatus, judge
 
@@ -51,7 +53,7 @@ class Monitor:
         self.web: WebServer | None = None
         self._settings = foundation.settings
         self._database = foundation.database
-        self._directory = foundation.directory
+        self._directory, self._site = foundation.directory, foundation.site
         self._contact_book = foundation.contacts
         self._contacts: Mapping[str, NodeContacts] = {}
         self._spool_clock = foundation.spool.clock
@@ -86,13 +88,16 @@ class Monitor:
             self._gathering = asyncio.create_task(self._gather())
         return await asyncio.shield(self._gathering)
 
+    def _closing(self, node: Node) -> ClosedWindow | None:
+        return closing_of(node, time.time(), self._settings.zone(), self._site.value.rules.holidays)
+
     async def _gather(self) -> BrokerStatus:
         try:
             reachable, answering = await self._ping()
             newest = await self._counting.newest()
             self._contacts = await self._newest_contacts()
             now, numbers = time.time(), newest.numbers
-            site = SiteView(self._directory.nodes, self._contacts, newest)
+            site = SiteView(self._directory.nodes, self._contacts, newest, self._closing)
             facts = BrokerFacts(
                 now=now,
                 started_at=self._started_at,

@@ -32,6 +32,7 @@ from broker.admin.routers import add_routes
 from broker.admin.sharing import Sharing
 from broker.audit import export
 from broker.audit.book import AuditBook
+from broker.delivery.folder.folder_sender import Folders
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.errors import BadContent, ConfigurationError, Unavailable
@@ -102,7 +103,8 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     remotes = Remotes(settings.dicom.ae_title, own, folder)
     receivers = Receivers(tls_files(settings.hl7.tls), folder)
     repositories, notice_tls, directory = Repositories(own, folder), NoticeTls(folder), Directory()
-    verify = (remotes.prepare, receivers.prepare, repositories.prepare, notice_tls.prepare)
+    folders = Folders(folder, settings.service.data_dir)
+    verify = (remotes.prepare, receivers.prepare, repositories.prepare, notice_tls.prepare, folders.prepare)
     in_force = site_in_force(database, verify, directory.take, permit_of(settings))
     if newcomer and NODES not in in_force.stored():
         first_import(in_force, settings.service.site)
@@ -114,7 +116,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         settings=settings,
         directory=directory,
         contacts=ContactBook(database, directory),
-        tester=NodeTester(database, remotes, receivers, notice_tls, repositories),
+        tester=NodeTester(database, remotes, receivers, notice_tls, repositories, folders=folders),
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),

@@ -17,10 +17,14 @@ from broker.site.feedback import Feedback
 from broker.site.node_tls import NodeTls
 from broker.site.repository import Repository
 from broker.site.source import Source
+from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail
 from broker.site.tables.node_table import NodeTable
 from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NOTIFY, State
+from broker.site.tables.s3 import S3
+from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import place_of
+from broker.site.times.week_window import WeekWindow, window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,8 @@ class Node:
 
     `association_idle`: seconds that an association to it waits for more to send; `answer_timeout`: for an answer.
     `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
-    `url`, `mail` and `timeout` are those of a webhook or mail node; a webhook has `host` and `port` of its url.
+    `url`, `mail` and `timeout` are those of a webhook or mail node; it, a stow and an s3 node have `host` and
+    `port` of their url.
     """
 
     name: str
@@ -49,6 +54,11 @@ class Node:
     passcode: str = field(default="", repr=False)
     association_idle: float = 20
     answer_timeout: float = 60
+    send_windows: WeekWindow | None = None  # when objects are sent to it; None: always
+    failover: tuple[str, ...] = ()  # destinations that get its objects while it is away, the first that works
+    failover_after: float = 300  # seconds that it must have been away
+    bandwidth: int | None = None  # bytes of objects in a second; None: no limit
+    send_windows_stat: bool = False  # what is STAT is sent at any time
     feedback: Feedback | None = None
     device: Device | None = None
     source: Source | None = None
@@ -56,6 +66,10 @@ class Node:
     url: str = field(default="", repr=False)  # some services have a secret in its path
     mail: Mail | None = None
     timeout: float = 30
+    path: str = ""  # of a folder node
+    files: FolderFiles = field(default_factory=FolderFiles)
+    stow: Stow = field(default_factory=Stow)
+    s3: S3 | None = None  # of an s3 node
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -132,6 +146,14 @@ def _lacking(table: Mapping[str, Any]) -> Iterable[Mistake]:
         yield Mistake("application", "an hl7 node needs one")
     if table.get("kind") == "webhook" and table.get("url") is None:
         yield Mistake("url", "a webhook node needs one")
+    if table.get("kind") == "stow" and table.get("url") is None:
+        yield Mistake("url", "a stow node needs one")
+    if table.get("kind") == "s3" and table.get("url") is None:
+        yield Mistake("url", "an s3 node needs one")
+    if table.get("kind") == "s3" and table.get("s3") is None:
+        yield Mistake("s3", "an s3 node needs one, with its bucket")
+    if table.get("kind") == "folder" and table.get("path") is None:
+        yield Mistake("path", "a folder node needs one")
     if table.get("kind") == "mail" and table.get("mail") is None:
         yield Mistake("mail", "a mail node needs one")
 
@@ -162,7 +184,17 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             raise ConfigurationError(f"{label}: the name is used twice")
         names.add(parsed.name)
         nodes.append(_node(parsed))
+    _check_failover(nodes)
     return tuple(nodes)
+
+
+def _check_failover(nodes: Sequence[Node]) -> None:
+    """Raises NodeMistakes for a node whose objects would go to what is no other destination."""
+    known = {node.name for node in nodes if "destination" in node.roles}
+    for node in nodes:
+        for name in node.failover:
+            if name not in known - {node.name}:
+                raise NodeMistakes(f"node {node.name!r}", [Mistake("failover", f"{name} is no other destination")])
 
 
 def _node(table: NodeTable) -> Node:
@@ -185,6 +217,11 @@ def _node(table: NodeTable) -> Node:
         passcode=table.passcode or "",
         association_idle=table.association_idle,
         answer_timeout=table.answer_timeout,
+        send_windows=window(table.send_windows) if table.send_windows else None,
+        failover=table.failover,
+        failover_after=table.failover_after,
+        bandwidth=table.bandwidth,
+        send_windows_stat=table.send_windows_stat,
         feedback=table.feedback,
         device=table.device,
         source=table.source,
@@ -192,4 +229,8 @@ def _node(table: NodeTable) -> Node:
         url=table.url or "",
         mail=table.mail,
         timeout=table.timeout or 30,
+        path=table.path or "",
+        files=table.files or FolderFiles(),
+        stow=table.stow or Stow(),
+        s3=table.s3,
     )

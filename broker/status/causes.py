@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from broker.model.lane import LaneKind
 from broker.model.wording import Sentence
+from broker.status.delivery_causes import delivery_reason
 
 _CODES = {
     # of a lane, or of a job that a peer would not have
@@ -155,7 +156,7 @@ def reason(code: str) -> Sentence:
         return Sentence(
             "it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[0].removeprefix("status-")}
         )
-    if told := _of_notice(code):
+    if told := delivery_reason(code) or _of_notice(code):
         return told
     if code.startswith("tls-"):
         return Sentence("the TLS handshake failed (%(code)s)", {"code": code})

@@ -74,7 +74,9 @@ class NodeFact:
     """A system of the site, the work for it, and its last contacts by what they were.
 
     `rests`: a person has made it `disabled` or `blocked`, else empty. `paused`: a person has made it `paused` or
-    `draining`, since when; else empty.
+    `draining`, since when; else empty. `closed_until`: no objects are sent to it until then (`math.inf`:
+    within a year); None while it is open. `goes_to`: the destination that gets its
+    objects, while it is away.
     """
 
     name: str
@@ -89,6 +91,8 @@ class NodeFact:
     rests: str = ""
     paused: str = ""
     paused_at: float | None = None
+    closed_until: float | None = None
+    goes_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

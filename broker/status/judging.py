@@ -16,8 +16,11 @@ row has a test (`tests/unit/status/test_status_judging.py`).
     a disk will be so full within SOON, and less than FEW of it is free      degraded
     a disk will be so full within LATER                                      ok, note
     a node cannot be reached                                                 degraded
+    the objects of a node that is away go to another (`failover`)            ok, note
     work that could be done waits longer than WAIT                           degraded
     a node is paused by a person, or drains: its work waits                  degraded
+    objects wait for the send window of their node                           ok, note
+    the same, and none comes within a year                                   degraded
     jobs or objects are held                                                 degraded
     a performed step waits for a person longer than PERFORMED_WAIT           degraded
     a sender is silent (`rhythm.py`)                                         degraded
@@ -35,42 +38,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
 from typing import Literal
 
 from broker.model.wording import Instant, Lasting, Sentence
-from broker.status.causes import reason, work_of
-from broker.status.facts import BrokerFacts, DiskFact, LaneFact, NeedCause, NodeFact
-from broker.store.overview import CAP
+from broker.status.facts import BrokerFacts, DiskFact, NeedCause
+from broker.status.node_judging import StatusFinding, Weight, amount, node_findings
 from broker.store.room import Room
 
-WAIT = 900.0  # seconds
 PERFORMED_WAIT = 86_400.0
 SOON, LATER, FEW = 12 * 3600.0, 48 * 3600.0, 0.3  # seconds until a disk is full; share of it that is free
 REFUSED_SHARE, REFUSED_LEAST = 0.05, 5
 FAILED = 2  # times in a row
 CERTIFICATE = 30 * 86_400.0
-QUIET = 86_400.0  # without contact
 
 Health = Literal["ok", "degraded", "down"]
-
-
-class Weight(IntEnum):
-    """How much a finding says: NOTE leaves the broker well."""
-
-    NOTE = 0
-    DEGRADED = 1
-    DOWN = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusFinding:
-    """Something that a person should know. `since`: when it began, if that is known; `node`: whose it is."""
-
-    weight: Weight
-    text: Sentence
-    since: float | None = None
-    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,47 +70,6 @@ class BrokerStatus:
     verdict: StatusVerdict
 
 
-class NodeState(StrEnum):
-    """How a node is, by its lanes and by when it was last in contact."""
-
-    DOWN = "down"
-    LATE = "late"  # work for it waits too long
-    HELD = "held"
-    WORKING = "working"  # work for it waits, as it should
-    WELL = "well"  # in contact within a day
-    QUIET = "quiet"  # no contact for longer: at night and at weekends devices are off
-    NEW = "new"  # no contact yet
-    PAUSED = "paused"  # by a person, or it drains: what is for it waits
-    DISABLED = "disabled"  # by a person: what is for it waits
-    BLOCKED = "blocked"
-
-
-def state_of(node: NodeFact, now: float) -> NodeState:
-    """How a node is; the worst of its lanes counts."""
-    if node.rests:
-        return NodeState(node.rests)
-    if node.paused == "paused":
-        return NodeState.PAUSED
-    if any(lane.failures for lane in node.lanes):
-        return NodeState.DOWN
-    if node.paused:
-        return NodeState.PAUSED
-    if any(_late(lane, now) for lane in node.lanes):
-        return NodeState.LATE
-    if any(lane.held for lane in node.lanes):
-        return NodeState.HELD
-    if any(lane.waiting for lane in node.lanes):
-        return NodeState.WORKING
-    last = max((at for at in (node.last_in, node.last_out) if at is not None), default=None)
-    if last is None:
-        return NodeState.NEW
-    return NodeState.WELL if now - last <= QUIET else NodeState.QUIET
-
-
-def _late(lane: LaneFact, now: float) -> bool:
-    return lane.waiting > 0 and lane.oldest is not None and now - lane.oldest > WAIT
-
-
 def judge(facts: BrokerFacts) -> StatusVerdict:
     """Decide by the table above."""
     found = [
@@ -137,7 +77,7 @@ def judge(facts: BrokerFacts) -> StatusVerdict:
         *_database(facts),
         *(StatusFinding(weight=Weight.DEGRADED, text=text) for text in facts.workers),
         *(finding for disk in facts.disks for finding in _disk(disk, facts.now)),
-        *_nodes(facts),
+        *node_findings(facts),
         *_held(facts),
         *_senders(facts),
         *_upkeep(facts),
@@ -198,71 +138,6 @@ def _disk(disk: DiskFact, now: float) -> Iterator[StatusFinding]:
                     {"what": ", ".join(disk.holds), "at": Instant(full_at), "span": Lasting(full_at - now)},
                 ),
             )
-
-
-def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
-    for node in facts.nodes:
-        if node.paused:
-            yield _paused(node)
-        for lane in () if node.rests or node.paused == "paused" else node.lanes:
-            if lane.failures:
-                yield _away(node.name, lane, facts.now)
-            elif lane.oldest is not None and not node.paused and _late(lane, facts.now):
-                yield StatusFinding(
-                    weight=Weight.DEGRADED,
-                    text=Sentence(
-                        "%(node)s: %(work)s wait too long: %(count)s, the oldest since %(at)s (%(span)s)",
-                        {
-                            "node": node.name,
-                            "work": work_of(lane.lane.kind),
-                            "count": waiting(lane),
-                            "at": Instant(lane.oldest),
-                            "span": Lasting(facts.now - lane.oldest),
-                        },
-                    ),
-                    since=lane.oldest,
-                    node=node.name,
-                )
-
-
-def _paused(node: NodeFact) -> StatusFinding:
-    jobs = sum(min(lane.waiting, CAP) for lane in node.lanes)
-    more = any(lane.waiting > CAP for lane in node.lanes)
-    values = {"node": node.name, "at": Instant(node.paused_at or 0.0), "count": amount(jobs, more=more)}
-    if node.paused == "draining":
-        text = Sentence("%(node)s drains since %(at)s and is paused then: %(count)s waiting", values)
-    else:
-        text = Sentence("%(node)s is paused by a person since %(at)s: %(count)s waiting", values)
-    return StatusFinding(weight=Weight.DEGRADED, text=text, since=node.paused_at, node=node.name)
-
-
-def _away(node: str, lane: LaneFact, now: float) -> StatusFinding:
-    return StatusFinding(
-        weight=Weight.DEGRADED,
-        text=Sentence(
-            "%(node)s is down since %(at)s (%(span)s): %(why)s (%(work)s: %(count)s waiting)",
-            {
-                "node": node,
-                "at": Instant(lane.since),
-                "span": Lasting(now - lane.since),
-                "why": reason(lane.error),
-                "work": work_of(lane.lane.kind),
-                "count": waiting(lane),
-            },
-        ),
-        since=lane.since,
-        node=node,
-    )
-
-
-def waiting(lane: LaneFact) -> int | Sentence:
-    """How many jobs wait in a lane, as far as they were counted."""
-    return amount(min(lane.waiting, CAP), more=lane.waiting > CAP)
-
-
-def amount(number: int, *, more: bool) -> int | Sentence:
-    """A number that may be higher."""
-    return Sentence("%(n)s or more", {"n": number}) if more else number
 
 
 def _held(facts: BrokerFacts) -> Iterator[StatusFinding]:

@@ -5,11 +5,13 @@ The first that is the case counts: a paused node is paused, whatever its last tr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from broker.model.lane import Lane
+from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Instant, Sentence
+from broker.site.times.opening import ClosedWindow
 from broker.status.causes import reason
 from broker.store.queued.shapes import LaneShape
 
@@ -22,6 +24,7 @@ class LaneCondition(StrEnum):
     RESTS = "rests"  # its node was disabled or blocked by a person
     PAUSED = "paused"
     DRAINING = "draining"
+    CLOSED = "closed"  # outside of the send windows of its node
     DOWN = "down"  # the last try failed: it is tried again later
     SENDING = "sending"
     RETRYING = "retrying"  # all that waits was put off
@@ -67,6 +70,7 @@ _WORDS = {
         Sentence("down"),
         Sentence("Test the node. Once it is back, send now; if it takes long, send what waits elsewhere."),
     ),
+    LaneCondition.CLOSED: ("ok", Sentence("closed"), Sentence("Nothing is to be done: it is sent then.")),
     LaneCondition.SENDING: ("ok", Sentence("sending"), Sentence("Nothing is to be done.")),
     LaneCondition.RETRYING: (
         "warn",
@@ -78,14 +82,33 @@ _WORDS = {
 }
 
 
-def words_of(shape: LaneShape, *, known: bool, active: bool) -> LaneWords:
-    """How a lane is. `known`: its node is configured; `active`: no person has put it out of service."""
-    condition = _condition(shape, known=known, active=active)
+def words_of(
+    shape: LaneShape, *, known: bool, active: bool, closing: ClosedWindow | None = None, other: str = ""
+) -> LaneWords:
+    """How a lane is. `known`: its node is configured; `active`: no person has put it out of service.
+
+    `closing`: outside of the send windows of its node. `other`: the destination that gets what waits.
+    """
+    closed = closing if (lane := Lane.known(shape.name)) is not None and lane.kind is LaneKind.DELIVER else None
+    condition = _condition(shape, known=known, active=active, closed=closed is not None)
     tone, state, advice = _WORDS[condition]
-    return LaneWords(condition, tone, state, _why(shape, condition), advice)
+    if condition is LaneCondition.CLOSED and closed is not None:
+        return LaneWords(condition, tone, state, _until(closed), advice)
+    why = _why(shape, condition)
+    if condition is LaneCondition.DOWN and other and why is not None:
+        why = Sentence("%(why)s; what waits goes to %(other)s", {"why": why, "other": other})
+    return LaneWords(condition, tone, state, why, advice)
 
 
-def _condition(shape: LaneShape, *, known: bool, active: bool) -> LaneCondition:
+def _until(closing: ClosedWindow) -> Sentence:
+    if math.isinf(closing.until):
+        return Sentence("since no time to send comes within a year")
+    if closing.stat_passes:
+        return Sentence("until %(at)s; what is STAT is sent", {"at": Instant(closing.until)})
+    return Sentence("until %(at)s", {"at": Instant(closing.until)})
+
+
+def _condition(shape: LaneShape, *, known: bool, active: bool, closed: bool) -> LaneCondition:
     by_order = (
         (Lane.known(shape.name) is None, LaneCondition.NEWER),
         (not known, LaneCondition.UNKNOWN),
@@ -94,6 +117,7 @@ def _condition(shape: LaneShape, *, known: bool, active: bool) -> LaneCondition:
         (shape.failures > 0, LaneCondition.DOWN),
         (shape.pause is not None, LaneCondition.DRAINING),
         (shape.sending > 0, LaneCondition.SENDING),
+        (closed and (shape.ready > 0 or shape.put_off > 0), LaneCondition.CLOSED),
         (shape.put_off > 0 and not shape.ready, LaneCondition.RETRYING),
         (shape.ready > 0, LaneCondition.WAITING),
     )

@@ -92,7 +92,10 @@ def _claim(*, lock: bool, last: bool) -> ReturningUpdate[Any]:
             _t.c.due_at <= bindparam("now"),
         ]
     else:
-        these = [_t.c.priority < LAST, or_(_t.c.due_at <= bindparam("now"), _t.c.due_at > bindparam("far"))]
+        these = [
+            _t.c.priority < bindparam("below"),
+            or_(_t.c.due_at <= bindparam("now"), _t.c.due_at > bindparam("far")),
+        ]
     due = (
         select(_t.c.id)
         .where(
@@ -148,10 +151,11 @@ _NEXT_LAST = Prepared(
 def take(connection: Connection, values: Mapping[str, Any]) -> list[Any]:
     """Lease the next due jobs of a lane; their rows in the order to send them: `_claim` returns the columns.
 
-    `values` by name: lane and its node, owner, now, until when, far (what is due later is due now), limit (of jobs).
+    `values` by name: lane and its node, owner, now, until when, far (what is due later is due now), limit (of jobs),
+    below (which priority; less than LAST: none in doubt).
     """
     lane, limit = values["lane"], values["limit"]
-    doubted = list(_doubted_priorities(connection, lane))
+    doubted = list(_doubted_priorities(connection, lane)) if values["below"] >= LAST else []
     first = _CLAIM.rows(connection, {**values, "limit": limit - 1 if doubted and limit > 1 else limit})
     rows = _in_order(first)
     room = min(limit - len(rows), LAST_AT_ONCE)
@@ -162,7 +166,7 @@ def take(connection: Connection, values: Mapping[str, Any]) -> list[Any]:
                 return rows
             if low < math.inf:
                 more = {**values, "priority": priority, "low": low, "now": now, "limit": room}
-                del more["far"]
+                del more["far"], more["below"]
                 found = _in_order(_CLAIM_LAST.rows(connection, more))
                 rows, room = rows + found, room - len(found)
     return rows

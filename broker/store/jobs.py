@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, case, cast, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from broker.model.lane import UNFINISHED, JobKind, JobState
+from broker.model.lane import STAT, UNFINISHED, JobKind, JobState
 from broker.store import claims
 from broker.store.db import clock, documents
 from broker.store.db.engine import is_sqlite
@@ -159,14 +159,23 @@ def join_group(connection: Connection, lane: str, subjects: Sequence[int], group
 
 
 def claim(
-    connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int, longest: float = math.inf
+    connection: Connection,
+    lane: str,
+    owner: str,
+    now: float,
+    lease: float,
+    limit: int,
+    longest: float = math.inf,
+    *,
+    stat: bool = False,
 ) -> list[Job]:
     """Lease up to `limit` due jobs of a lane for `lease` seconds, in the order to send them. The attempt counts now.
 
     None waits longer than `longest` seconds: one that is due later was put off by a clock that was ahead, and is due.
+    `stat`: only those that a rule made STAT, and that are in no doubt.
     """
     values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "far": now + longest, "limit": limit}
-    values["node"] = lane.partition(":")[2]
+    values |= {"node": lane.partition(":")[2], "below": STAT + 1 if stat else claims.LAST}
     return [
         Job(
             id=row[0],

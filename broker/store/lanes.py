@@ -6,13 +6,13 @@ A lane is passed as its stored name (`model.lane.Lane.name`), `now` in seconds s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from broker.model.lane import UNFINISHED, JobState, Lane, LaneKind
+from broker.model.lane import STAT, UNFINISHED, JobState, Lane, LaneKind
 from broker.store.db import clock
 from broker.store.db.clock import ClockReading
 from broker.store.db.pace import padded
@@ -35,22 +35,23 @@ class LanesLook(NamedTuple):
     paused: frozenset[str]
 
 
-def look(connection: Connection, longest: float) -> LanesLook:
-    """What a dispatcher has to know."""
+def look(connection: Connection, longest: float, stat: Collection[str] = ()) -> LanesLook:
+    """What a dispatcher has to know. `stat`: lanes of which only what is STAT counts."""
     reading = clock.read(connection)
     paused = select(tables.pause.c.node).where(tables.pause.c.last_job == 0)
     return LanesLook(
         reading,
-        due_lanes(connection, reading.wall, longest),
+        due_lanes(connection, reading.wall, longest, stat),
         frozenset(connection.execute(paused).scalars()),
     )
 
 
-def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> list[str]:
+def due_lanes(connection: Connection, now: float, longest: float = math.inf, stat: Collection[str] = ()) -> list[str]:
     """Lanes with work that may be tried now. Hops along the index: a million jobs of a dead lane cost one step.
 
     Neither job nor breaker waits longer than `longest` seconds: what says so was written by a clock that was ahead.
-    A lane whose node is paused has none; while its node drains, only jobs of before count.
+    A lane whose node is paused has none; while its node drains, only jobs of before count. Of
+    those in `stat` only what is STAT does.
     """
     rows = connection.execute(select(tables.pause.c.node, tables.pause.c.last_job))
     paused: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -64,6 +65,8 @@ def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> 
             ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, is_due).limit(1)
             if last is not None:
                 ready = ready.where(_t.c.id + 0 <= last)
+            if lane in stat:
+                ready = ready.where(_t.c.priority <= STAT)
             if connection.execute(ready).first() is not None:
                 due.append(lane)
     return due

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from sqlalchemy import Connection, delete, update
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
@@ -16,7 +16,7 @@ from support.peers.tools import free_port, wait_until
 from support.service.rest import TOKEN
 from support.service.site import Site, destination
 from support.web import looking
-from support.web.browser import PHONE, WIDE, Browser, Screen
+from support.web.browser import PHONE, WIDE, Browser, Hand, Screen
 from support.web.held import states
 
 from broker.store import jobs
@@ -27,34 +27,6 @@ from broker.store.schema import tables
 KNOWN = {"Authorization": f"Bearer {TOKEN}", "Accept-Language": "en"}
 RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", value = "CT" }\nsend = ["pacs"]\n'
 CONFIG = {"web": {"port": 0, "admin_token": TOKEN}, "delivery": {"retry_first": 600, "retry_last": 1200}}
-
-
-class Hand:
-    """A person with a mouse, or with keys alone."""
-
-    def __init__(self, page: Page, *, keys: bool) -> None:
-        self._page, self._keys = page, keys
-
-    def press(self, selector: str) -> None:
-        """Press a link or a button."""
-        if self._keys:
-            self._page.focus(selector)
-            self._page.keyboard.press("Enter")
-        else:
-            self._page.click(selector)
-
-    def choose(self, selector: str, word: str) -> None:
-        """Choose from a list."""
-        if self._keys:
-            self._page.focus(selector)
-            self._page.keyboard.type(word)
-        else:
-            self._page.select_option(selector, word)
-
-    def write(self, selector: str, text: str) -> None:
-        """Type a text, and Enter."""
-        self._page.fill(selector, text)
-        self._page.keyboard.press("Enter")
 
 
 # --- a PACS goes down, and comes back ------------------------------------------------------------------------

@@ -251,6 +251,8 @@ KNOWN = {
     "broker/admin/web/held_objects.py": "rows of our own, in threads of the web",
     "broker/admin/web/rules/catalogue.py": "rows of our own, in threads of the web",
     "broker/delivery/mpps_sender.py": "in a thread",
+    "broker/delivery/web/credentials.py": "at most 64 KiB",
+    "broker/delivery/web/stow_answer.py": "called in a thread",
     "broker/worklist/answering.py": "in a thread beyond 4 KiB; for pages in threads",
     "broker/worklist/explain/sight.py": "answers of our own, in a thread of the database",
     "broker/worklist/source/asking.py": "in a thread beyond 64 KiB",

@@ -24,6 +24,7 @@ ASYNC_FILES = (
     "hand_over.py",
     "lane_work.py",
     "sender.py",
+    "credentials.py",
     "_probe.py",
     "source_import.py",
     "source_schedule.py",

@@ -26,7 +26,7 @@ from broker.orders.mapping.book import built_in
 from broker.orders.stories import intake, writing
 from broker.orders.stories.writing import Changed
 from broker.queue import holds
-from broker.routing.news import News
+from broker.routing.arrivals.news import News
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
 from broker.site.nodes import Node, parse_nodes

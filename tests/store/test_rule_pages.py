@@ -17,7 +17,7 @@ from support.service.rest import AppClient, application, asking
 from support.web.held import hold_objects
 
 from broker.accounts.roles import UserRole
-from broker.admin.web.rules.explained import AWAITED
+from broker.admin.web.rules.decided import AWAITED
 from broker.admin.web.rules.marking import marked
 from broker.routing.rules.completion import Awaited
 from broker.routing.rules.parsing import parse_rules

@@ -18,6 +18,8 @@ from support.certificates import Authority, now
 from support.dicom.provider import CT, MR, echo, serving, storage
 from support.loops import run
 from support.peers.mail_server import MailServer, mail_server
+from support.peers.s3_service import S3Store, s3_service
+from support.peers.stow_service import stow_service
 from support.peers.tools import free_port
 from support.peers.webhooks import webhook
 
@@ -55,6 +57,15 @@ def hl7(port: int, **more: Any) -> Node:
 def syslog(port: int, **more: Any) -> Node:
     table = {"name": "arr", "kind": "syslog", "host": "127.0.0.1", "port": port, "roles": ["audit"]}
     return parse_nodes([table | more])[0]
+
+
+def stow(url: str, **more: Any) -> Node:
+    return parse_nodes([{"name": "archive", "kind": "stow", "url": url, "roles": ["destination"]} | more])[0]
+
+
+def share(path: Path, **files: str) -> Node:
+    table = {"name": "share", "kind": "folder", "path": str(path), "roles": ["destination"]}
+    return parse_nodes([table | {"files": files}])[0]
 
 
 def prober(database: Database, files: TlsFiles | None = None) -> NodeTester:
@@ -434,3 +445,83 @@ def test_a_mail_server_is_tried_up_to_the_sign_in(sqlite: Database, tmp_path: Pa
 
     run(work())
     assert server.raw == []
+
+
+def test_a_folder_is_tested_by_a_file_that_goes_again(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "share"
+
+    async def scenario() -> None:
+        found = await probed(database, share(folder))
+        assert found["folder"][0] == "bad"
+        assert "folder-gone" in found["folder"][1]
+        assert "Make the folder" in found["folder"][2]
+        folder.mkdir()
+        found = await probed(database, share(folder))
+        assert found["folder"][0] == "good"
+        assert [path.name for path in folder.rglob("*")] == [".broker"]
+        assert (await probed(database, share(folder, marker="here")))["folder"][0] == "bad"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, "good"), (405, "good"), (401, "bad"), (404, "warning"), (503, "warning")]
+)
+def test_a_dicomweb_service_is_tested_by_options(database: Database, status: int, outcome: str) -> None:
+    with stow_service() as service:
+        service.options = status
+
+        async def scenario() -> None:
+            found = await probed(database, stow(service.url))
+            assert found["http"][0] == outcome
+            assert str(status) in found["http"][1]
+
+        run(scenario())
+        assert service.posts == []
+
+
+def bucket(store: S3Store, folder: Path, **more: Any) -> Node:
+    table = {"name": "vault", "kind": "s3", "url": store.url, "roles": ["destination"]}
+    return parse_nodes([table | {"s3": store.table(folder, **more)}])[0]
+
+
+def test_a_bucket_is_tested_by_an_object_that_goes_again(database: Database, tmp_path: Path) -> None:
+    with s3_service() as store:
+
+        async def scenario() -> None:
+            assert (await probed(database, bucket(store, tmp_path)))["bucket"][0] == "good"
+            assert store.files() == {}
+            missing = (await probed(database, bucket(store, tmp_path, bucket="other")))["bucket"]
+            assert missing[0] == "bad"
+            assert "s3-NoSuchBucket" in missing[1]
+            assert "Make the bucket" in missing[2]
+            store.script = [("PUT", lambda request: request.fail(403, "SignatureDoesNotMatch"))]
+            assert "Compare the access key" in (await probed(database, bucket(store, tmp_path)))["bucket"][2]
+            store.script = [("DELETE", lambda request: request.fail(403, "AccessDenied"))]
+            assert (await probed(database, bucket(store, tmp_path)))["bucket"][0] == "warning"
+            store.script = [("GET", lambda request: request.fail(403, ""))]
+            assert (await probed(database, bucket(store, tmp_path)))["look"][0] == "bad"
+            store.script = [("PUT", lambda request: request.say(500))]
+            assert (await probed(database, bucket(store, tmp_path, existing="replace")))["bucket"][0] == "bad"
+            gone = bucket(store, tmp_path, secret_key_file=str(tmp_path / "none"))
+            assert "secret_key_file" in (await probed(database, gone))["bucket"][2]
+
+        run(scenario())
+
+
+def test_a_dicomweb_service_whose_token_is_not_there(database: Database, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = authority.issue("localhost", dns=("localhost",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    with stow_service(tls=context) as service:
+        tls = {"ca": str(authority.ca), "server_name": "localhost"}
+        node = stow(service.url, tls=tls, stow={"token_file": str(tmp_path / "none")})
+
+        async def scenario() -> None:
+            found = await probed(database, node)
+            assert found["tls"][0] in ("good", "warning")
+            assert found["credentials"][0] == "bad"
+            assert "token-file" in found["credentials"][1]
+
+        run(scenario())

@@ -33,6 +33,7 @@ from broker.store.holds import waiting
 from broker.store.holds.held_jobs import HeldFilter
 from broker.store.holds.waiting import WaitingThing
 from broker.store.images.held_objects import ObjectFilter
+from broker.store.studies.finding import rows_of
 
 LINK = PageLink(title=Sentence("Holds"), path="/holds", icon="holds", right=Right.STATUS)
 KINDS = {
@@ -75,7 +76,7 @@ TABLE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldLine:
-    """Something that waits, in words. `kind` is None for an object; `order`: our number of its exam, 0 for none."""
+    """Something that waits, in words. `kind` is None for an object; `order`, `study`: our numbers, 0 for none."""
 
     thing: WaitingThing
     kind: Sentence | None
@@ -84,6 +85,7 @@ class HoldLine:
     patient: str
     accession: str
     order: int
+    study: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,16 +264,17 @@ _OF_OBJECTS = ("study", "accession", "device")
 
 def _look(
     connection: Connection, wanted: _Wanted, after: tuple[float, int, int], limit: int
-) -> tuple[list[tuple[WaitingThing, int]], int]:
-    """What waits with its order, and how much matches."""
+) -> tuple[list[tuple[WaitingThing, int, int]], int]:
+    """What waits with its order and its study, and how much matches."""
     found = waiting.find(connection, wanted.objects, wanted.jobs, after, limit)
     studies = sorted({one.study for one in found if one.study})
     orders = waiting.orders_of(connection, studies) if studies else {}
     total = waiting.count(connection, wanted.objects, wanted.jobs, CAP + 1)
-    return [(one, orders.get(one.study, 0)) for one in found], total
+    numbers = rows_of(connection, studies)
+    return [(one, orders.get(one.study, 0), numbers.get(one.study, 0)) for one in found], total
 
 
-def _line(thing: WaitingThing, order: int, patients: bool) -> HoldLine:
+def _line(thing: WaitingThing, order: int, study: int, patients: bool) -> HoldLine:
     thing = thing if patients else thing.unseen()
     return HoldLine(
         thing=thing,
@@ -281,6 +284,7 @@ def _line(thing: WaitingThing, order: int, patients: bool) -> HoldLine:
         patient=thing.fact("tag.PatientID"),
         accession=thing.fact("tag.AccessionNumber"),
         order=order if patients else 0,
+        study=study if patients else 0,
     )
 
 

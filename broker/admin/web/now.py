@@ -26,7 +26,8 @@ from broker.model.contact import ContactKind
 from broker.model.wording import Instant, Lasting
 from broker.status.causes import reason, work_of
 from broker.status.facts import BrokerFacts, DiskFact, NeedCause, NeedFact, NodeFact
-from broker.status.judging import BrokerStatus, Health, NodeState, StatusFinding, Weight, state_of, waiting
+from broker.status.judging import BrokerStatus, Health
+from broker.status.node_judging import NodeState, StatusFinding, Weight, state_of, waiting
 from broker.status.rates import Rates
 
 LINK = PageLink(title=Sentence("Now"), path="/", icon="now", right=Right.STATUS)
@@ -46,6 +47,7 @@ STATES = {
     NodeState.WELL: ("ok", Sentence("in contact")),
     NodeState.QUIET: ("", Sentence("quiet")),
     NodeState.NEW: ("", Sentence("no contact yet")),
+    NodeState.CLOSED: ("ok", Sentence("waits for its time")),
     NodeState.PAUSED: ("warn", Sentence("paused")),
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),

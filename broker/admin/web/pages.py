@@ -34,6 +34,8 @@ from broker.admin.web.rules import overview as rules
 from broker.admin.web.rules import trying as rule_try
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
+from broker.admin.web.studies import detail as study
+from broker.admin.web.studies import overview as studies
 from broker.admin.web.worklist import device as worklist_device
 from broker.admin.web.worklist import overview as worklist
 from broker.admin.web.worklist import unseen
@@ -73,6 +75,8 @@ PAGES = (
     form,
     detail,
     queue,
+    studies,
+    study,
     held_objects,
     holds,
     audit,

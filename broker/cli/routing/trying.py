@@ -111,6 +111,13 @@ def explain(
     if as_json:
         say_json(told)
         return
+    show_decisions(told, clock)
+    for one in told["deliveries"]:
+        say(f"{one['node']}: {one['objects']} {one['state']}")
+
+
+def show_decisions(told: dict[str, Any], clock: Callable[[float], str]) -> None:
+    """Which rules the objects of a study met with what result, and who was told of it."""
     for one in told["decisions"]:
         why = f", {one['reason']}" if one["reason"] else ""
         say(
@@ -120,8 +127,6 @@ def explain(
         show_trace(one["trace"])
     for one in told["levels"]:
         _show_level(one, clock)
-    for one in told["deliveries"]:
-        say(f"{one['node']}: {one['objects']} {one['state']}")
     for one in told["notices"]:
         why = f" ({one['error']})" if one["error"] else ""
         say(f"{one['node']}: notice of rule {one['rule']}, {clock(one['at'])}: {one['state'] or 'done'}{why}")

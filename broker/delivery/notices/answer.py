@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-LONGEST_WAIT = 86_400.0  # seconds that a node may ask for; the queue has a limit of its own
-
 
 class NoticeVerdict(StrEnum):
     """Says what becomes of the job."""

@@ -1,4 +1,4 @@
-"""Makes the TLS of connections to webhook and mail nodes.
+"""Makes the TLS of connections to webhook, mail, stow and s3 nodes.
 
 Without a table `tls` the authorities of the machine count, as for a browser. A context is made for each connection, so
 that files may change while the broker runs.
@@ -26,7 +26,7 @@ class NoticeTls:
     def prepare(self, nodes: Iterable[Node]) -> None:
         """Read the files of these nodes. Raises ConfigurationError that names node, key and file."""
         for node in nodes:
-            if node.notified and node.tls is not None:
+            if (node.notified or node.kind in ("stow", "s3")) and node.tls is not None:
                 self(node)
 
     def __call__(self, node: Node) -> ssl.SSLContext | None:

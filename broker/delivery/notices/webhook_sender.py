@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from broker import __version__
-from broker.delivery.notices.answer import LONGEST_WAIT, NoticeAnswer, NoticeVerdict
+from broker.delivery.notices.answer import NoticeAnswer, NoticeVerdict
+from broker.delivery.web.http_parts import USER_AGENT, unreached
+from broker.delivery.web.http_parts import retry_after as seconds_of
 from broker.errors import PeerFault
 from broker.site.nodes import Node
-from broker.tls import failure
 
 _BUSY = (429, 503)  # all wait, for as long as Retry-After says
 
@@ -31,7 +30,7 @@ async def post(node: Node, context: ssl.SSLContext | None, document: Mapping[str
         async with request(node, context, "POST", headers, json.dumps(document).encode()) as answer:
             return meaning(answer.status_code, answer.headers.get("Retry-After", ""), time.time())
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise PeerFault("the webhook is not reached", code=_unreached(error)) from None
+        raise PeerFault("the webhook is not reached", code=unreached(error)) from None
     except (httpx.InvalidURL, UnicodeError):  # a name that no name server can be asked for
         raise PeerFault("the webhook has no address", code="unreachable") from None
     except httpx.TimeoutException:
@@ -46,21 +45,10 @@ def meaning(status: int, retry_after: str, now: float) -> NoticeAnswer:
     if 200 <= status < 300:
         return NoticeAnswer(NoticeVerdict.DONE, code)
     if status in _BUSY:
-        return NoticeAnswer(NoticeVerdict.AWAY, code, _seconds(retry_after, now))
+        return NoticeAnswer(NoticeVerdict.AWAY, code, seconds_of(retry_after, now))
     if status == 408 or 500 <= status < 600:
-        return NoticeAnswer(NoticeVerdict.AGAIN, code, _seconds(retry_after, now))
+        return NoticeAnswer(NoticeVerdict.AGAIN, code, seconds_of(retry_after, now))
     return NoticeAnswer(NoticeVerdict.HELD, code)
-
-
-def _seconds(text: str, now: float) -> float:
-    """Retry-After as seconds (RFC 9110 10.2.3); 0 for none, or for a text that is none."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_WAIT)
-    try:
-        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), LONGEST_WAIT)
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 @asynccontextmanager
@@ -75,7 +63,7 @@ async def request(
         asked = client.build_request(
             method,
             node.url,
-            headers={"User-Agent": f"worklist-broker/{__version__}", **headers, **_bearer(node)},
+            headers={"User-Agent": USER_AGENT, **headers, **_bearer(node)},
             content=content,
             extensions={"sni_hostname": server_name} if server_name else None,
         )
@@ -85,19 +73,3 @@ async def request(
 
 def _bearer(node: Node) -> dict[str, str]:
     return {"Authorization": f"Bearer {node.passcode}"} if node.passcode and not node.username else {}
-
-
-def _unreached(error: BaseException) -> str:
-    """A code for why there was no connection."""
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError):
-            return failure(cause)
-    return "unreachable"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(10):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__

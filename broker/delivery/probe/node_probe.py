@@ -11,13 +11,18 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from broker import telemetry
+from broker.delivery.folder.folder_sender import Folders
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.dicom_probe import probe_dicom
+from broker.delivery.probe.folder_probe import probe_folder
 from broker.delivery.probe.hl7_probe import probe_hl7
 from broker.delivery.probe.notice_probe import probe_mail, probe_webhook
 from broker.delivery.probe.outcome import ProbeLog, StepOutcome
+from broker.delivery.probe.s3_probe import probe_s3
+from broker.delivery.probe.stow_probe import probe_stow
 from broker.delivery.probe.syslog_probe import probe_syslog
 from broker.dicom.association.user import Remote
 from broker.errors import BadContent, ConfigurationError, StoreUnavailable
@@ -64,6 +69,7 @@ class NodeTester:
         repositories: Callable[[Node], ssl.SSLContext | None],
         wake: Callable[[], None] = lambda: None,
         alive: Callable[[str], None] = lambda node: None,
+        folders: Folders | None = None,
     ) -> None:
         """`remotes`, `receivers`, `notice_tls` and `repositories` say how connections to a node are made.
 
@@ -74,6 +80,7 @@ class NodeTester:
         self._remotes = remotes
         self._receivers = receivers
         self._notice_tls = notice_tls
+        self._folders = folders or Folders(Path(), Path())
         self._repositories = repositories
         self._running: dict[str, RunningTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,6 +149,9 @@ class NodeTester:
         run.ended.set_result(test)
 
     async def _probe(self, log: ProbeLog, node: Node) -> None:
+        if node.kind == "folder":
+            await probe_folder(log, node, self._folders)
+            return
         if not node.host or not node.port:
             log.add(
                 "address",
@@ -155,6 +165,12 @@ class NodeTester:
                 await probe_hl7(log, self._receivers(node))
             elif node.kind == "webhook":
                 await probe_webhook(log, node, await asyncio.to_thread(self._notice_tls, node))
+            elif node.kind == "stow":
+                tls = await asyncio.to_thread(self._notice_tls, node)
+                await probe_stow(log, node, tls, self._folders.base)
+            elif node.kind == "s3":
+                tls = await asyncio.to_thread(self._notice_tls, node)
+                await probe_s3(log, node, tls, self._folders.base)
             elif node.kind == "syslog":
                 await probe_syslog(log, node, await asyncio.to_thread(self._repositories, node))
             elif node.kind == "mail":

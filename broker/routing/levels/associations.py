@@ -6,7 +6,9 @@ It is not told after a crash: a study is complete by its quiet time then.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
+from broker import telemetry
 from broker.dicom.dimse.message import PeerAE
 from broker.routing.rules.ruleset import Level, RuleSet
 
@@ -39,3 +41,9 @@ class Associations:
         with self._lock:
             _, studies = self._studies.pop(id(peer), (peer, set[str]()))
         return studies
+
+
+def note_failure(done: Future[None]) -> None:
+    """Say that the end of an association was not noted: what it has brought is complete by its quiet time."""
+    if (error := done.exception()) is not None:
+        telemetry.logger().warning("association.not_noted", error=telemetry.describe(error))

@@ -19,7 +19,7 @@ import re2
 from broker.dicom.dataset.folding import fold_name, fold_text, trim_name
 from broker.routing.rules.fields import FieldKind
 from broker.routing.rules.ruleset import Fact, How, Test, Value
-from broker.routing.rules.windows import window
+from broker.site.times.week_window import window
 
 PRESENCE = ("exists", "missing")
 NEGATIVE = {"is_not": "is", "not_in": "in"}  # each is the contrary of another one

@@ -26,7 +26,7 @@ from broker.routing.rules.ruleset import (
     condition_fields,
 )
 from broker.routing.rules.tag_paths import NoSuchField
-from broker.routing.rules.windows import NoWindow, check_holiday
+from broker.site.times.week_window import NoWindow, check_holiday
 
 MAX_RULES, MAX_TAGS, MAX_HOLIDAYS, MAX_NAME = 1000, 20, 400, 200
 DOCUMENT_KEYS = ("rule", "default", "calendar", "completion")

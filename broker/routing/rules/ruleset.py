@@ -12,6 +12,7 @@ from dataclasses import field as with_default
 from enum import StrEnum
 from typing import Any, Literal
 
+from broker.model.lane import STAT
 from broker.routing.rules.completion import USUAL, CompletionTable
 
 Value = str | float | tuple[str, ...] | tuple[float, ...]
@@ -57,7 +58,7 @@ class Urgency(StrEnum):
         return _LEVELS[self]
 
 
-_LEVELS = {Urgency.STAT: 1, Urgency.HIGH: 3, Urgency.NORMAL: 5, Urgency.LOW: 7}
+_LEVELS = {Urgency.STAT: STAT, Urgency.HIGH: 3, Urgency.NORMAL: 5, Urgency.LOW: 7}
 
 
 @dataclass(frozen=True, slots=True)

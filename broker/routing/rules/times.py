@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from broker.routing.rules.windows import is_holiday
+from broker.site.times.week_window import is_holiday
 
 LOCAL_TIME = "time.local"  # the fact that all the others are made of: ISO 8601, in the site's time zone
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker import telemetry
@@ -13,8 +14,10 @@ from broker.backup.last import last as last_backup
 from broker.model.contact import NodeContacts
 from broker.model.lane import Lane
 from broker.model.wording import Lasting, Sentence
+from broker.queue.failover import failover_of
 from broker.service.status.counting import NewestNumbers
 from broker.site.nodes import Node
+from broker.site.times.opening import ClosedWindow
 from broker.status.causes import reason
 from broker.status.facts import BackupFact, CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
 from broker.status.rates import Rates
@@ -31,14 +34,26 @@ class SiteView:
     nodes: tuple[Node, ...]
     contacts: Mapping[str, NodeContacts]
     newest: NewestNumbers
+    closed: Callable[[Node], ClosedWindow | None] = lambda node: None  # for objects, by its send windows
 
 
 def node_facts(site: SiteView) -> tuple[NodeFact, ...]:
     """Each node with its lanes and contacts, also one that was removed while work for it waited."""
     lanes = _lanes(site.newest.numbers.counts)
     paused = {one.node: one for one in site.newest.numbers.counts.pauses}
+    known, now = {node.name: node for node in site.nodes}, time.time()
+    troubles = {lane.name: lane for lane in site.newest.numbers.counts.lanes}
+
+    def elsewhere(node: Node) -> str:
+        other = failover_of(node, known.get, troubles, paused, now)
+        return other.name if other is not None else ""
+
     nodes = [
-        _node(node, lanes.pop(node.name, []), site.contacts.get(node.name), paused.get(node.name))
+        replace(
+            _node(node, lanes.pop(node.name, []), site.contacts.get(node.name), paused.get(node.name)),
+            closed_until=closing.until if (closing := site.closed(node)) is not None else None,
+            goes_to=elsewhere(node),
+        )
         for node in site.nodes
     ]
     gone = [

@@ -22,10 +22,15 @@ from broker.site.feedback import Feedback
 from broker.site.node_tls import Name, NodeTls, certificate_name
 from broker.site.repository import Repository
 from broker.site.source import Source
+from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail, one_or_more
 from broker.site.tables.roles import AUDIT, CALLED, NOTIFY, Role, State
+from broker.site.tables.s3 import S3
+from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import WebAddress, place_of
+from broker.site.times.week_window import window
 
+OTHER_DESTINATIONS = ("stow", "folder", "s3")  # kinds of nodes that take objects otherwise than by C-STORE
 NOTIFIED = ("webhook", "mail")  # kinds of nodes that are told that a rule matched
 
 
@@ -44,6 +49,20 @@ Fingerprints = Annotated[
 ]
 
 
+def _window(value: str) -> str:
+    """Raises NoWindow, a ValueError."""
+    window(value)
+    return value
+
+
+Windows = Annotated[
+    str,
+    Field(max_length=500),
+    AfterValidator(_window),
+    WithJsonSchema({"type": "string", "format": "times of the week as `Mon-Fri 18:00-06:00`, several with `;`"}),
+]
+
+
 class NodeTable(BaseModel):
     """`[[node]]`: a system of the site, by its protocol and its roles."""
 
@@ -55,7 +74,9 @@ class NodeTable(BaseModel):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$",
         description="Unique name, used by rules, commands and pages.",
     )
-    kind: Literal["dicom", "hl7", "syslog", "webhook", "mail"] = Field(description="Protocol that the node speaks.")
+    kind: Literal["dicom", "hl7", "stow", "folder", "s3", "syslog", "webhook", "mail"] = Field(
+        description="Protocol that the node speaks."
+    )
     state: State = Field(
         default="active",
         description='"disabled": for now it is neither served nor sent to; what is for it waits. "blocked": it is '
@@ -76,7 +97,12 @@ class NodeTable(BaseModel):
         default=None, ge=1, le=65535, description="Port on which it listens. Needed where the broker connects to it."
     )
     roles: tuple[Role, ...] = Field(default=(), description="What the node is to the broker; several are possible.")
-    associations: int = Field(default=1, ge=1, le=16, description="Associations to a destination at once.")
+    associations: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Associations to a destination at once; connections to a stow or s3 node, files of a folder node.",
+    )
     association_idle: float = Field(
         default=20,
         ge=0,
@@ -88,8 +114,34 @@ class NodeTable(BaseModel):
         default=60,
         ge=5,
         le=1800,
-        description="Seconds that a DICOM node has for each answer. An object that was not answered in time gets up to "
-        "four times as long. More delays the others behind a node that hangs; less sends objects twice.",
+        description="Seconds that a destination has for each answer. An object that was not answered in time gets up "
+        "to four times as long. More delays the others behind a node that hangs; less sends objects twice.",
+    )
+    send_windows: Windows | None = Field(
+        default=None,
+        description="Times at which objects are sent to a destination: `Mon-Fri 18:00-06:00; Sat,Sun; holiday`. "
+        "Outside of them they wait. Left out: always.",
+    )
+    send_windows_stat: bool = Field(
+        default=False, description="Objects that a rule makes STAT are sent outside of send_windows too."
+    )
+    failover: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = Field(
+        default=(),
+        max_length=8,
+        description="Destinations that get its objects while it is away, the first that works.",
+    )
+    failover_after: float = Field(
+        default=300,
+        ge=0,
+        le=604_800,
+        description="Seconds that a destination must have been away until its objects go to failover.",
+    )
+    bandwidth: int | None = Field(
+        default=None,
+        ge=1024,
+        le=10_000_000_000,
+        description="Bytes of objects that are sent to a destination in a second, over all its associations, requests "
+        "or files. Left out: no limit.",
     )
     tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
     feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
@@ -98,8 +150,15 @@ class NodeTable(BaseModel):
     repository: Repository | None = Field(default=None, description="How an audit repository is sent the audit trail.")
     url: WebAddress | None = Field(
         default=None,
-        description="Address that a webhook node takes notices at, by http or https. Host and port are in it.",
+        description="Address of a webhook, of the DICOMweb service of a stow node without /studies, or of the storage "
+        "of an s3 node without the bucket. http or https. Host and port are in it.",
     )
+    path: str | None = Field(
+        default=None, min_length=1, max_length=4096, description="Folder that a folder node is. It is never made."
+    )
+    files: FolderFiles | None = Field(default=None, description="Names of the files in a folder node.")
+    stow: Stow | None = Field(default=None, description="How a stow node knows who sends.")
+    s3: S3 | None = Field(default=None, description="The bucket that an s3 node is.")
     mail: Mail | None = Field(default=None, description="Whose mail a mail node sends, and to whom.")
     timeout: float | None = Field(
         default=None,
@@ -117,8 +176,8 @@ class NodeTable(BaseModel):
         default=None,
         min_length=1,
         max_length=1024,
-        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7). A webhook gets it "
-        "by basic authentication (RFC 7617), a mail server by AUTH (RFC 4954).",
+        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7). A webhook "
+        "and a stow node get it by basic authentication (RFC 7617), a mail server by AUTH (RFC 4954).",
     )
     passcode: str | None = Field(
         default=None,
@@ -153,8 +212,10 @@ class NodeTable(BaseModel):
         """A webhook or mail node is told that rules matched, and is nothing else."""
         if (self.kind in NOTIFIED) != (NOTIFY in self.roles) or (NOTIFY in self.roles and len(self.roles) > 1):
             raise ValueError("roles: notify is the one role of a webhook or mail node")
-        if (self.url is not None) != (self.kind == "webhook"):
-            raise ValueError("url: a webhook node has one, and no other")
+        if self.kind in _BY_URL and self.url is None:
+            raise ValueError(f"url: {'an' if self.kind == 's3' else 'a'} {self.kind} node needs one")
+        if self.url is not None and self.kind not in _BY_URL:
+            raise ValueError("url: a webhook, stow or s3 node has one, and no other")
         if (self.mail is not None) != (self.kind == "mail"):
             raise ValueError("mail: a mail node has one, and no other")
         if self.kind not in NOTIFIED:
@@ -170,15 +231,44 @@ class NodeTable(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _other_destinations(self) -> NodeTable:
+        """A stow, folder or s3 node is a destination, and nothing else."""
+        if self.kind in OTHER_DESTINATIONS and self.roles != ("destination",):
+            raise ValueError("roles: destination is the one role of a stow, folder or s3 node")
+        for key, kind in (("path", "folder"), ("files", "folder"), ("stow", "stow"), ("s3", "s3")):
+            if getattr(self, key) is not None and self.kind != kind:
+                raise ValueError(f"{key}: for {'an' if kind == 's3' else 'a'} {kind} node")
+        if self.kind == "folder" and self.path is None:
+            raise ValueError("path: a folder node needs one")
+        if self.kind == "folder" and (self.host or self.port or self.tls is not None):
+            raise ValueError("path: a folder node has no host, port or tls beside it")
+        if self.kind == "stow":
+            _of_stow(self)
+        if self.kind == "s3":
+            _of_s3(self)
+        return self
+
+    @model_validator(mode="after")
+    def _of_destinations(self) -> NodeTable:
+        if "destination" not in self.roles and (keys := self.model_fields_set & _OF_DESTINATIONS):
+            raise ValueError(f"{min(keys)}: for a node with role destination")
+        if self.send_windows_stat and self.send_windows is None:
+            raise ValueError("send_windows_stat: goes with send_windows")
+        if "failover_after" in self.model_fields_set and not self.failover:
+            raise ValueError("failover_after: goes with failover")
+        return self
+
+    @model_validator(mode="after")
     def _complete(self) -> NodeTable:
         if self.kind == "dicom" and self.ae_title is None:
             raise ValueError("ae_title: a dicom node needs one")
         if self.kind == "hl7" and self.application is None:
             raise ValueError("application: an hl7 node needs one")
         called = next((name for role, name in CALLED.items() if role in self.roles), "")
-        if called and (self.kind != "dicom" or not self.host or not self.port):
+        elsewhere = self.kind in OTHER_DESTINATIONS and called == CALLED["destination"]
+        if called and not elsewhere and (self.kind != "dicom" or not self.host or not self.port):
             raise ValueError(f"roles: {called} is a dicom node with host and port")
-        others = self.model_fields_set & (_OF_CALLERS if self.kind in NOTIFIED else _OF_CALLERS | _OF_USERS)
+        others = self.model_fields_set & (_OF_CALLERS if self.kind in (*NOTIFIED, "stow") else _OF_CALLERS | _OF_USERS)
         if self.kind != "dicom" and others:
             raise ValueError(f"{min(others)}: only a dicom node has one")
         if self.feedback is not None and (self.kind != "hl7" or "ris" not in self.roles):
@@ -189,7 +279,7 @@ class NodeTable(BaseModel):
             raise ValueError("roles: a worklist is a dicom node with host and port")
         if self.source is not None and "worklist" not in self.roles:
             raise ValueError("source: for a dicom node with role worklist")
-        if self.tls is not None and self.kind != "webhook" and (not self.host or not self.port):
+        if self.tls is not None and self.kind not in _BY_URL and (not self.host or not self.port):
             raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
         if self.tls is not None and self.host and not self.tls.server_name:
             _host_name(self.host)
@@ -198,6 +288,8 @@ class NodeTable(BaseModel):
         return self
 
 
+_BY_URL = ("webhook", "stow", "s3")
+_OF_DESTINATIONS = {"bandwidth", "failover", "failover_after", "send_windows", "send_windows_stat"}
 _OF_CALLERS = {"certificate_name", "certificate_sha256"}
 _OF_USERS = {"username", "passcode"}
 
@@ -216,6 +308,38 @@ def _credentials(node: NodeTable) -> None:
         raise ValueError("username: has no colon, and comes together with passcode")
     if node.username is None and node.passcode is not None and not re.fullmatch(r"[!-~]+", node.passcode):
         raise ValueError("passcode: a bearer token is printable ASCII without blanks")
+
+
+def _of_stow(node: NodeTable) -> None:
+    """How a DICOMweb service is told who sends: by one way, and over TLS only. Raises ValueError."""
+    assert node.url is not None
+    if node.host or node.port:
+        raise ValueError("host: a stow node has host and port in its url")
+    if "?" in node.url:
+        raise ValueError("url: of a DICOMweb service, without a query")
+    if node.passcode is not None and node.username is None:
+        raise ValueError("passcode: a bearer token stands in a file, stow.token_file")
+    if node.username is not None and (node.passcode is None or ":" in node.username):
+        raise ValueError("username: has no colon, and comes together with passcode")
+    by_token = node.stow is not None and (node.stow.token_file is not None or node.stow.oauth is not None)
+    if by_token and node.username is not None:
+        raise ValueError("username: does not go with stow.token_file or stow.oauth")
+    encrypted = place_of(node.url).tls
+    if not encrypted and (by_token or node.passcode is not None or node.tls is not None):
+        raise ValueError("url: secrets and tls go with https only")
+
+
+def _of_s3(node: NodeTable) -> None:
+    """A bucket is named beside the address of its storage. Raises ValueError."""
+    assert node.url is not None
+    if node.s3 is None:
+        raise ValueError("s3: an s3 node needs one, with its bucket")
+    if node.host or node.port:
+        raise ValueError("host: an s3 node has host and port in its url")
+    if "?" in node.url:
+        raise ValueError("url: of storage, without a query")
+    if node.tls is not None and not place_of(node.url).tls:
+        raise ValueError("tls: goes with a url of https")
 
 
 def _host_name(host: str) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from broker.model.audit import AuditRecord
 from broker.model.lane import JobKind
 from broker.store.audit.trail import record_of
 from broker.store.db import documents
 from broker.store.db.pace import padded
+from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 MOST_CHANGES = 300  # audit rows; the first ones
@@ -22,6 +23,16 @@ MOST_OBJECTS = 5_000  # of one study
 _audit, _message, _mpps, _link = tables.audit, tables.message, tables.mpps, tables.mpps_link
 _mpps_message, _instance, _job = tables.mpps_message, tables.instance, tables.job
 _VIEWS = ("viewed", "listed", "explained", "compared", "exported")
+# the limit lets the study lead to its objects, and these to their deliveries
+_OBJECTS = select(_instance.c.id).where(_instance.c.study_instance_uid == bindparam("study")).limit(bindparam("most"))
+_OF_OBJECTS = _OBJECTS.subquery()
+_GROUPED = (_job.c.lane, _job.c.state, _job.c.last_error)
+_DELIVERIES = Prepared(
+    any=select(*_GROUPED, func.count(), func.min(_job.c.created_at), func.max(_job.c.done_at))
+    .select_from(_OF_OBJECTS)
+    .join(_job, (_job.c.subject == _OF_OBJECTS.c.id) & (_job.c.kind == JobKind.DELIVER.value))
+    .group_by(*_GROUPED)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +176,11 @@ def images(connection: Connection, studies: Iterable[str]) -> list[ImageGroup]:
     return found
 
 
-def deliveries(connection: Connection, studies: Iterable[str]) -> list[DeliveryGroup]:
-    """What became of the deliveries of the objects of studies, of each MOST_OBJECTS objects at most."""
+def deliveries(connection: Connection, studies: Iterable[str], most: int = MOST_OBJECTS) -> list[DeliveryGroup]:
+    """What became of the deliveries of the objects of studies, of each `most` objects at most."""
     found = []
     for study in studies:
-        objects = select(_instance.c.id).where(_instance.c.study_instance_uid == study).limit(MOST_OBJECTS).subquery()
-        grouped = (_job.c.lane, _job.c.state, _job.c.last_error)
-        query = (
-            select(*grouped, func.count(), func.min(_job.c.created_at), func.max(_job.c.done_at))
-            .select_from(objects)
-            .join(_job, (_job.c.subject == objects.c.id) & (_job.c.kind == JobKind.DELIVER.value))
-            .group_by(*grouped)
-        )
-        for row in connection.execute(query):
+        for row in _DELIVERIES.rows(connection, {"study": study, "most": most}):
             found.append(
                 DeliveryGroup(
                     study=study,

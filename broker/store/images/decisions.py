@@ -14,6 +14,7 @@ from broker.store.schema import tables
 
 _t, _job = tables.instance, tables.job
 MOST = 100  # groups
+_ALL = 2**31 - 1  # objects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,12 @@ def facts_of(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
 
 def deliveries(connection: Connection, study_instance_uid: str) -> list[tuple[str, str, int]]:
     """How many objects of a study have a delivery in each lane and state: lane, state, count."""
+    # a limit, so that the study leads to its objects, and these to their deliveries: else all deliveries would lead
+    objects = select(_t.c.id).where(_t.c.study_instance_uid == study_instance_uid).limit(_ALL).subquery()
     query = (
         select(_job.c.lane, _job.c.state, func.count())
-        .select_from(_t)
-        .join(_job, (_job.c.subject == _t.c.id) & (_job.c.kind == JobKind.DELIVER))
-        .where(_t.c.study_instance_uid == study_instance_uid)
+        .select_from(objects)
+        .join(_job, (_job.c.subject == objects.c.id) & (_job.c.kind == JobKind.DELIVER))
         .group_by(_job.c.lane, _job.c.state)
         .order_by(_job.c.lane, _job.c.state)
     )

@@ -123,6 +123,7 @@ class StoredObject:
     digest: bytes
     content: bytes | None
     study_instance_uid: str = ""
+    calling_ae: str = ""
     fresh: FreshBytes | None = field(default=None, compare=False)  # of one just received: what its digest is of
 
 
@@ -139,6 +140,7 @@ def as_stored(new: NewInstance, key: int, fresh: FreshBytes | None = None) -> St
         digest=new.digest,
         content=new.content,
         study_instance_uid=new.study_instance_uid,
+        calling_ae=new.calling_ae,
         fresh=fresh,
     )
 

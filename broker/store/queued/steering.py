@@ -66,6 +66,17 @@ def _give_up(connection: Connection, row: int, states: Sequence[JobState], error
     return bool(connection.execute(update(_t).where(*waits).values(**values)).rowcount)
 
 
+def in_no_doubt(connection: Connection, lane: str, limit: int) -> list[int]:
+    """Jobs (rows) of a lane that wait and never failed by what may be their own fault; the most urgent first."""
+    query = (
+        select(_t.c.id)
+        .where(_t.c.lane == lane, _t.c.state == JobState.READY, _t.c.priority < claims.LAST, _t.c.failures == 0)
+        .order_by(_t.c.priority, _t.c.due_at)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
 def deliveries(connection: Connection, rows: Sequence[int]) -> list[WaitingDelivery]:
     """Those of some jobs (rows) that are deliveries of objects and wait or are held, in order of their rows."""
     columns = (_t.c.id, _t.c.lane, _t.c.subject, _i.c.sop_instance_uid, _t.c.priority, _t.c.detail, _i.c.state)
@@ -104,6 +115,24 @@ def forget_tries(connection: Connection, rows: Sequence[int], *, now: float) -> 
     """Count the tries of what still waits anew, and try it at once: it must not be given up for those of before."""
     waits = _t.c.id.in_(padded(rows)), _t.c.state == JobState.READY
     connection.execute(update(_t).where(*waits).values(attempts=0, due_at=now))
+
+
+def delivery_of(connection: Connection, lane: str, subject: int) -> tuple[int, JobState] | None:
+    """The delivery of an object (row) on a lane, and its state; None if there never was one."""
+    here = _t.c.kind == JobKind.DELIVER, _t.c.lane == lane, _t.c.subject == subject
+    row = connection.execute(select(_t.c.id, _t.c.state).where(*here)).first()
+    return (row[0], JobState(row[1])) if row is not None else None
+
+
+def send_again(connection: Connection, row: int, now: float) -> bool:
+    """Let a delivery that is done begin anew; False if it is not done. Its tries go on to be counted.
+
+    So an answer that the object is there already (0111H) is still taken for one.
+    """
+    done = _t.c.id == row, _t.c.state == JobState.DONE
+    values: dict[str, Any] = {"state": JobState.READY, "due_at": now, "created_at": now, "done_at": None}
+    values |= {"failures": 0, "last_error": "", "priority": _t.c.priority % claims.LAST}
+    return bool(connection.execute(update(_t).where(*done).values(**values)).rowcount)
 
 
 def is_under_way(connection: Connection, lane: str, subject: int) -> bool:

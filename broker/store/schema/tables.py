@@ -20,6 +20,7 @@ from broker.store.schema import notices as tables_notices
 from broker.store.schema import pauses as tables_pauses
 from broker.store.schema import senders as tables_senders
 from broker.store.schema import sources as tables_sources
+from broker.store.schema import studies as tables_studies
 from broker.store.schema.base import BIG, EMPTY, ZERO, Base, table_of
 
 _HAS_FILE = text("path <> ''")
@@ -214,3 +215,5 @@ job = table_of(JobRow)
 lane = table_of(LaneRow)
 pause = table_of(tables_pauses.PauseRow)
 notice = table_of(tables_notices.NoticeRow)
+study = table_of(tables_studies.StudyRow)
+study_key = table_of(tables_studies.StudyKeyRow)

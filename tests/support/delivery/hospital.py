@@ -16,6 +16,7 @@ from broker.delivery.image_sender import ImageSender
 from broker.dicom import uids
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
+from broker.queue.hand_over import HandOver
 from broker.queue.retry_policy import RetryPolicy
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
@@ -37,8 +38,8 @@ class Hospital:
         self.database = database
         self.queue = Queue(database)
         self.spool = Spool(folder / "spool")
-        rules = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
-        self.reception = Reception(database, self.spool, lambda: rules, ZoneInfo("UTC"), lambda: None, small=0)
+        self.rules = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
+        self.reception = Reception(database, self.spool, lambda: self.rules, ZoneInfo("UTC"), lambda: None, small=0)
         self.nodes: dict[str, Node] = {}
         self.refresh: Callable[[], object] = lambda: None
 
@@ -48,6 +49,12 @@ class Hospital:
         )
         self.reception.whole(arrival, item.data)
         return item
+
+    def open_to(self, hand_over: HandOver) -> None:
+        """What is received from now on goes to open lanes in memory."""
+        self.reception = Reception(
+            self.database, self.spool, lambda: self.rules, ZoneInfo("UTC"), lambda: None, small=0, hand_over=hand_over
+        )
 
     def slices(self, count: int, **attributes: str) -> list[Encoded]:
         return [self.take(ct_slice(1000, **attributes)) for _ in range(count)]

@@ -30,8 +30,9 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def put(self, *subjects: int, lane: str = PACS, kind: str = "deliver", at: float | None = None) -> None:
-        new = [NewJob(kind=kind, lane=lane, subject=subject, detail={}) for subject in subjects]
+    def put(self, *subjects: int, lane: str = PACS, kind: str = "deliver", at: float | None = None,
+            priority: int = 5) -> None:  # fmt: skip
+        new = [NewJob(kind=kind, lane=lane, subject=one, detail={}, priority=priority) for one in subjects]
         self.database.submit(jobs.enqueue, new, time.time() if at is None else at).result(10)
 
     def rows(self, lane: str = PACS) -> list[Any]:
@@ -53,10 +54,16 @@ class Queue:
 async def dispatching(
     database: Database, handler: Work | dict[LaneKind, Work], *, policy: RetryPolicy = QUICK, owner: str = "host:1",
     concurrency: int | Callable[[], int] = 1, grace: float = 1,
+    closed: Callable[[], dict[str, bool]] = dict,
 ) -> AsyncIterator[Dispatcher]:  # fmt: skip
     handlers = handler if isinstance(handler, dict) else {LaneKind.DELIVER: handler}
     dispatcher = Dispatcher(
-        database, handlers, policy, owner, lambda _: concurrency() if callable(concurrency) else concurrency
+        database,
+        handlers,
+        policy,
+        owner,
+        lambda _: concurrency() if callable(concurrency) else concurrency,
+        closed=closed,
     )
     running = asyncio.ensure_future(dispatcher.run())
     try:

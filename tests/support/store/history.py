@@ -25,9 +25,9 @@ def add_history(connection: sqlite3.Connection, count: int, spool: Path | None =
 
 
 def history(count: int, some_bytes: str) -> tuple[str, ...]:
-    """Statements that add objects 1 to `count`, each with a done delivery; `some_bytes` is SQL for a digest.
+    """Statements that add objects 1 to `count`, each with a done delivery, and their studies of 20 objects each.
 
-    The older half came 60 days ago and is purged, the others came 20 days ago.
+    The older half came 60 days ago and is purged, the others came 20 days ago. `some_bytes` is SQL for a digest.
     """
     now = time.time()
     numbers = f"WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < {count})"
@@ -45,6 +45,10 @@ def history(count: int, some_bytes: str) -> tuple[str, ...]:
         ' \'{"tag.Modality": ["CT"], "assoc.calling_ae": ["CT01"]}\' FROM n',
         f"{numbers} INSERT INTO content (instance, data) SELECT v, {some_bytes} FROM n"
         f" WHERE v % {_SMALL} = 0 AND NOT {old}",
+        f"{numbers} INSERT INTO study (id, study_instance_uid, first_at) SELECT v / 20 + 1, '2.25.8' || (v / 20), {at}"
+        " FROM n WHERE v % 20 = 0 OR v = 1",
+        f"{numbers} INSERT INTO study_key (study, patient_id, accession, modality, calling_ae)"
+        " SELECT v / 20 + 1, 'QZPAT1' || v, 'A1' || v, 'CT', 'CT01' FROM n WHERE v % 20 = 0 OR v = 1",
         f"{numbers} INSERT INTO job (kind, lane, subject, detail, state, priority, due_at, attempts, failures,"
         " lease_owner, lease_until, fence, last_error, created_at, done_at) SELECT 'deliver', 'deliver:archive', v,"
         f" '{{\"rules\": [\"all\"], \"rules_version\": 1}}', 'done', 5, {at}, 1, 0, '', 0, 1, '', {at}, {at} + 30"

@@ -44,6 +44,34 @@ class Screen:
         return str(self.page.evaluate("document.activeElement.id"))
 
 
+class Hand:
+    """A person with a mouse, or with keys alone."""
+
+    def __init__(self, page: Page, *, keys: bool) -> None:
+        self._page, self._keys = page, keys
+
+    def press(self, selector: str) -> None:
+        """Press a link or a button."""
+        if self._keys:
+            self._page.focus(selector)
+            self._page.keyboard.press("Enter")
+        else:
+            self._page.click(selector)
+
+    def choose(self, selector: str, word: str) -> None:
+        """Choose from a list."""
+        if self._keys:
+            self._page.focus(selector)
+            self._page.keyboard.type(word)
+        else:
+            self._page.select_option(selector, word)
+
+    def write(self, selector: str, text: str) -> None:
+        """Type a text, and Enter."""
+        self._page.fill(selector, text)
+        self._page.keyboard.press("Enter")
+
+
 class Browser:
     """Chromium with profiles of its own: who is signed in elsewhere is not so here. Pages of a profile share cookies.
 

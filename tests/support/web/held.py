@@ -12,6 +12,8 @@ from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
 from broker.store.schema import tables
+from broker.store.studies import registering
+from broker.store.studies.registering import StudyArrival
 from support.dicom.objects import Encoded, ct_slice
 
 
@@ -32,7 +34,7 @@ def hold_objects(database: Database, count: int, *, modality: str = "CT") -> Non
     data = ct_slice(64, Modality=modality if len(modality) <= 16 else "CT")
 
     def put(connection: Connection) -> None:
-        for table in (tables.job, tables.content, tables.instance):
+        for table in (tables.job, tables.content, tables.instance, tables.study_key, tables.study):
             connection.execute(delete(table))
         for number in range(count):
             facts = {"assoc.calling_ae": ["CT01"], "tag.Modality": [modality], "time.local": ["2026-12-01T08:00:00"]}
@@ -61,6 +63,7 @@ def _hold(
     }  # fmt: skip
     row = connection.execute(insert(tables.instance).values(values).returning(tables.instance.c.id)).scalar_one()
     connection.execute(insert(tables.content).values(instance=row, data=data.data))
+    registering.add(connection, StudyArrival(study, registering.keys_of(facts, "CT01"), at))
 
 
 def object_states(database: Database) -> list[str]:

@@ -83,10 +83,11 @@ def _last(filled: Filled) -> dict[str, Any]:
     """The keys behind which the last pages begin, by route."""
     far = max(1, filled.count - 20)
     place = f"{filled.started - 80_000:.1f}:{far}"
+    oldest = f"{filled.started - 60 * 86_400 + 100:.1f}:9"  # as `store.history` has them
     return {
         "/audit": place, "/api/v1/audit": place, "/api/v1/audit/search": place,
         "/holds": f"{filled.started - 80_000:.1f}:1:{far}", "/api/v1/orders/search": far,
-        "/queue": far,
+        "/queue": far, "/studies": oldest, "/api/v1/studies": oldest, "/api/v1/studies/find": oldest,
         "/worklist/unseen": f"3..20300312000000.{far}",
         "/api/v1/worklist/unseen": f"3..20300312000000.{far}",
     }  # fmt: skip
@@ -104,6 +105,8 @@ def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
     values, last = _values(filled), _last(filled).get(route.path)
     if route.path.endswith("/find"):
         values |= _found(filled)
+    if "/studies" in route.path:
+        values |= {"patient": filled.named("QZPAT1"), "accession": filled.named("A1"), "id": filled.middle // 20 + 1}
     path = re.sub(r"{(\w+)(?::\w+)?}", lambda match: str(_inside(route.path, match[1], values)), route.path)
     if route.methods == {"GET"}:
         queries = list(_queries(route, table, values))
@@ -203,7 +206,7 @@ def _posted(route: Route, path: str, filled: Filled, values: Mapping[str, Any], 
             yield Look("POST", path, form={"q": text})
         return
     fields = route.body_field.field_info.annotation.model_fields  # type: ignore[union-attr]
-    if "device" in fields:
+    if {"device", "step"} <= fields.keys():
         for name in ("AccessionNumber", "order", "step"):
             yield Look("POST", path, {"device": "CT01", name: values[name]})
         return

@@ -261,6 +261,19 @@ PAGES = (
         plain="test_queue_page_browser.test_without_script",
     ),
     SitePage(
+        route="/studies", addresses=("/studies", "/studies?state=incomplete", "/studies?find=x&modality=none"),
+        foreign=True,
+        mouse="test_studies_page.test_a_study_is_found_and_sent_again",
+        keys="test_studies_page.test_a_study_is_found_and_sent_again",
+        plain="test_studies_page.test_without_script",
+    ),
+    SitePage(
+        route="/studies/{id:int}", addresses=("/studies/1", "/studies/1?series=1"), foreign=True,
+        mouse="test_studies_page.test_a_study_is_found_and_sent_again",
+        keys="test_studies_page.test_a_study_is_found_and_sent_again",
+        plain="test_studies_page.test_without_script",
+    ),
+    SitePage(
         route="/holds/objects", addresses=("/holds/objects", "/holds/objects?state=discarded"), foreign=True,
         mouse="test_held_objects_page.test_a_study_is_routed_by_mouse",
         keys="test_held_objects_page.test_by_keys_and_a_slip_keeps_what_was_picked",

@@ -91,7 +91,7 @@ def text(answer: httpx.Response) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", answer.text).split())
 
 
-def post(web: AppClient, path: str, *, follow: bool = True, region: str = "", **fields: str) -> httpx.Response:
+def post(web: AppClient, path: str, /, *, follow: bool = True, region: str = "", **fields: str) -> httpx.Response:
     headers = {"X-Region": region} if region else {}
     return web.post(path, data={"reason": "a test", **fields}, headers=headers, follow_redirects=follow)
 
@@ -299,6 +299,54 @@ def test_a_node_is_added_by_the_form(web: AppClient) -> None:
         "name": "mr 1", "kind": "dicom", "ae_title": "MR01", "host": "10.0.0.5", "port": 104, "roles": ["modality"],
         "device": {"charset": "ISO_IR 192"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "lacking"),
+    [
+        ("folder", "path", "/mnt/research", "A folder node needs the path of its folder."),
+        ("stow", "url", "http://127.0.0.1/dicom-web", "A DICOMweb node needs the address of its service."),
+    ],
+)
+def test_other_destinations_are_added_by_the_form_and_rules_send_to_them(
+    web: AppClient, kind: str, key: str, value: str, lacking: str
+) -> None:
+    sent = {"name": "share", "kind": kind, "role-destination": "yes"}
+    assert lacking in text(post(web, "/nodes/add", **sent))
+    also = post(web, "/nodes/add", **sent, **{key: value, "role-mpps": "yes"})
+    assert "A DICOMweb, folder or S3 node has the role destination alone." in text(also)
+    assert "share was added." in text(post(web, "/nodes/add", **sent, **{key: value}))
+    assert table(web, "share") == {"name": "share", "kind": kind, key: value, "roles": ["destination"]}
+    rules = {"default": {"action": "send", "send": ["share"]}}
+    assert web.post("/api/v1/rules/check", json=rules).status_code == 200
+
+
+def test_windows_bandwidth_and_failover_have_fields(web: AppClient) -> None:
+    share = {"name": "share", "kind": "folder", "path": "/mnt/research", "role-destination": "yes"}
+    assert "share was added." in text(post(web, "/nodes/add", **share))
+    sent = share | {"name": "other", "send_windows": "Sat,Sun", "bandwidth": "2000000", "failover": "share"}
+    for key, wrong, words in (
+        ("send_windows", "18-6", "days are Mon"),
+        ("bandwidth", "fast", "whole number"),
+        ("failover", "share, nobody", "nobody is no other destination"),
+    ):
+        assert words in text(post(web, "/nodes/add", **sent | {key: wrong}))
+    assert "other was added." in text(post(web, "/nodes/add", **sent))
+    stored = table(web, "other")
+    assert (stored["send_windows"], stored["bandwidth"], stored["failover"]) == ("Sat,Sun", 2_000_000, ["share"])
+    page = web.get("/nodes/other/edit").text
+    assert 'value="share"' in page
+    assert 'value="2000000"' in page
+
+
+def test_a_bucket_is_added_by_the_form(web: AppClient) -> None:
+    sent = {"name": "vault", "kind": "s3", "role-destination": "yes"}
+    refused = text(post(web, "/nodes/add", **sent))
+    assert "An S3 node needs the address of its storage." in refused
+    assert "s3: an s3 node needs one, with its bucket" in refused
+    full = sent | {"url": "http://127.0.0.1:9000", "more": '[s3]\nbucket = "images"'}
+    assert "vault was added." in text(post(web, "/nodes/add", **full))
+    assert table(web, "vault")["s3"] == {"bucket": "images"}
 
 
 def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(web: AppClient) -> None:

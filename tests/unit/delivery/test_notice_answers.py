@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.delivery.notices.answer import LONGEST_WAIT, NoticeVerdict
+from broker.delivery.notices.answer import NoticeVerdict
 from broker.delivery.notices.webhook_sender import meaning
 from broker.delivery.notices.wording import Teller, document, mail, plain
+from broker.delivery.web.http_parts import LONGEST_WAIT
 from broker.site.tables.mail import Mail
 from broker.status.causes import reason
 from broker.store.notices import RuleNotice, StoredNotice

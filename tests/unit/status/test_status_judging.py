@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
@@ -24,7 +25,8 @@ from broker.status.facts import (
     TrafficFact,
 )
 from broker.status.forecast import Forecast
-from broker.status.judging import NodeState, judge, state_of
+from broker.status.judging import judge
+from broker.status.node_judging import NodeState, state_of
 from broker.store.room import Room
 
 NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
@@ -55,6 +57,11 @@ def pacs(**lane: Any) -> dict[str, Any]:
 def paused(how: str, **lane: Any) -> dict[str, Any]:
     (node,) = pacs(**lane)["nodes"]
     return {"nodes": (replace(node, paused=how, paused_at=NOW - HOUR),)}
+
+
+def closed(until: float, **lane: Any) -> dict[str, Any]:
+    (node,) = pacs(**lane)["nodes"]
+    return {"nodes": (replace(node, closed_until=until),)}
 
 
 def need(cause: NeedCause, since: float = 60.0, **more: Any) -> dict[str, Any]:
@@ -102,6 +109,9 @@ CASES = [
     (pacs(waiting=0, **DOWN_SINCE), "degraded", "pacs is down since 17:08"),  # nothing waits, and it is down
     (pacs(waiting=214, oldest=NOW - 840), "ok", ""),
     (paused("paused", waiting=214, oldest=NOW - 4000, **DOWN_SINCE), "degraded", "pacs is paused by a person"),
+    (closed(NOW + HOUR, waiting=3, oldest=NOW - 9000), "ok", "pacs is closed until 18:46: 3 waiting"),
+    (closed(math.inf, waiting=3), "degraded", "pacs is closed, and opens at no time within a year: 3 waiting"),
+    (closed(NOW + HOUR, waiting=3, oldest=NOW - 9000, **DOWN_SINCE), "degraded", "pacs"),
     (paused("draining", waiting=3, oldest=NOW - 4000), "degraded", "pacs drains since 16:46 and is paused then: 3"),
     (pacs(waiting=214, oldest=NOW - 960), "degraded", "pacs: images wait too long: 214, the oldest since 17:30"),
     (need(NeedCause.HELD_JOBS, node="pacs"), "degraded", "pacs: 3 deliveries are held: something"),

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -77,8 +78,8 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
     looked, broken = threading.Event(), threading.Event()
     real = lanes.look
 
-    def slow(connection: Connection, longest: float) -> lanes.LanesLook:
-        found = real(connection, longest)
+    def slow(connection: Connection, *given: Any) -> lanes.LanesLook:
+        found = real(connection, *given)
         if tries and found[1] and not looked.is_set():  # the lane is at work, its jobs are ready again
             looked.set()
             broken.wait(20)

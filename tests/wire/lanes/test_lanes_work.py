@@ -243,8 +243,8 @@ def test_stopping_returns_what_is_just_being_claimed(
     claimed, go = asyncio.Event(), asyncio.Event()
     real = LaneWork.claim
 
-    async def claim(self: LaneWork, lane: Lane, limit: int) -> Sequence[jobs.Job]:
-        leased = await real(self, lane, limit)
+    async def claim(self: LaneWork, lane: Lane, limit: int, *, stat_only: bool = False) -> Sequence[jobs.Job]:
+        leased = await real(self, lane, limit, stat_only=stat_only)
         claimed.set()
         await go.wait()
         return leased

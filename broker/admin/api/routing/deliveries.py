@@ -69,7 +69,8 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         """Count what waits by destination and age, and say how each lane is."""
         now = time.time()
         found = context.database.read(shapes.shapes, now).result()
-        return [shape_view(context, one, now) for one in found]
+        paused = frozenset(one.node for one in context.database.read(pauses.find).result())
+        return [shape_view(context, one, found, paused, now) for one in found]
 
     @routes.get("", dependencies=[NEEDS[Right.PATIENTS], shows("objects")])
     def waiting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -112,6 +113,7 @@ class LaneShapeView(BaseModel):
     failures: int
     since: float
     next_try: float
+    goes_to: str = Field(description="The destination that gets what waits, as `failover` says; empty: none")
 
 
 class WaitingJobView(BaseModel):
@@ -136,11 +138,15 @@ class WaitingJobView(BaseModel):
     size: int
 
 
-def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShapeView:
-    """A lane as it is shown."""
+def shape_view(
+    context: AdminContext, shape: LaneShape, lanes: Sequence[LaneShape], paused: Collection[str], now: float
+) -> LaneShapeView:
+    """A lane as it is shown, beside all of them and the nodes that are paused."""
     kind, name = parts_of(shape.name)
     node = context.directory.node(name)
-    words = words_of(shape, known=node is not None, active=node is None or node.active)
+    active, closing = node is None or node.active, context.closing(node)
+    other = context.other_for(node, lanes, paused, now)
+    words = words_of(shape, known=node is not None, active=active, closing=closing, other=other)
     zone = context.settings.zone()
     return LaneShapeView(
         lane=shape.name,
@@ -162,6 +168,7 @@ def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShape
         failures=shape.failures,
         since=shape.since,
         next_try=shape.open_until,
+        goes_to=other if words.condition is LaneCondition.DOWN else "",
     )
 
 

@@ -33,7 +33,7 @@ from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import shows, viewing_of
 from broker.errors import ConfigurationError
 from broker.routing.held_work import ReplayBusy
-from broker.routing.hindsight.explaining import ExplainedGroup, ExplainedLevel, Trace, explain_studies
+from broker.routing.hindsight.explaining import ExplainedGroup, ExplainedLevel, ExplainedStudies, Trace, explain_studies
 from broker.routing.levels.trying import try_study
 from broker.routing.order_facts import needs_order, order_facts
 from broker.routing.rules.evaluate import PlannedDelivery, PlannedNotice, as_facts, decide
@@ -72,14 +72,19 @@ def router(context: AdminContext) -> APIRouter:
         if not found.groups:
             raise Problem(404, "No object of this study or order is known")
         viewing_of(request).many(found.objects)
-        return StudyDecisionsView(
-            decisions=[_decision(one) for one in found.groups],
-            deliveries=[StudyDeliveryView.model_validate(asdict(one)) for one in found.deliveries],
-            levels=[_level(one) for one in found.levels],
-            notices=[NoticeStateView.model_validate(asdict(one)) for one in found.notices],
-        )
+        return decisions_view(found)
 
     return routes
+
+
+def decisions_view(found: ExplainedStudies) -> StudyDecisionsView:
+    """How the objects of studies were decided on, as it is shown."""
+    return StudyDecisionsView(
+        decisions=[_decision(one) for one in found.groups],
+        deliveries=[StudyDeliveryView.model_validate(asdict(one)) for one in found.deliveries],
+        levels=[_level(one) for one in found.levels],
+        notices=[NoticeStateView.model_validate(asdict(one)) for one in found.notices],
+    )
 
 
 def _trying(routes: APIRouter, context: AdminContext) -> None:

@@ -26,7 +26,10 @@ from broker.versions.difference import masked
 from broker.versions.in_force import Conflict
 from broker.versions.toml import dumps
 
-FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url")  # each has a field of its own
+# each has a field of its own
+_OF_DESTINATIONS = ("send_windows", "bandwidth", "failover")
+FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url", "path", *_OF_DESTINATIONS)
+_NUMBERS = ("port", "bandwidth")
 MORE = "more"  # the field for all other keys
 _OTHERS = ("name", "kind", "roles", "state")  # keys that the text of the other ones must not have
 _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by the words of `site.nodes`
@@ -34,6 +37,10 @@ _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by
     (r"a dicom node needs one", Sentence("A DICOM node needs an AE title.")),
     (r"an hl7 node needs one", Sentence("An HL7 node needs the application that it calls itself (MSH-3).")),
     (r"a webhook node needs one", Sentence("A webhook needs the address that notices are posted to.")),
+    (r"a stow node needs one", Sentence("A DICOMweb node needs the address of its service.")),
+    (r"an s3 node needs one", Sentence("An S3 node needs the address of its storage.")),
+    (r"a folder node needs one", Sentence("A folder node needs the path of its folder.")),
+    (r"destination is the one role of .*", Sentence("A DICOMweb, folder or S3 node has the role destination alone.")),
     (r"no address of http or https", Sentence("Type an address that begins with http:// or https://.")),
     (
         r"notify is the one role of .*",
@@ -108,7 +115,7 @@ def _missing() -> Problem:
 def _form(name: str, table: Mapping[str, Any], seen: str) -> NodeForm:
     """The form with the values of a table."""
     more = {key: value for key, value in table.items() if key not in (*FIELDS, "roles", "state")}
-    values = {key: str(table[key]) if key in table else "" for key in FIELDS}
+    values = {key: _shown(table[key]) if key in table else "" for key in FIELDS}
     return NodeForm(name, values, list(table.get("roles", ())), dumps(more).strip(), seen, {}, None, ROLES)
 
 
@@ -159,7 +166,7 @@ def _table(form: FormFields, name: str) -> dict[str, Any]:
     for key in FIELDS[2:]:
         text = form.get(key)
         if text:
-            table[key] = int(text) if key == "port" and re.fullmatch(r"[0-9]{1,9}", text) else text
+            table[key] = _value(key, text)
     table["roles"] = [role for role in ROLES if form.get(f"role-{role}")]
     try:
         more = parse_toml(form.get(MORE))
@@ -169,6 +176,18 @@ def _table(form: FormFields, name: str) -> dict[str, Any]:
     if twice:
         raise NodeMistakes("node", [Mistake(MORE, f"{twice[0]} has a field of its own")])
     return table | more
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in its field; several with commas."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _value(key: str, text: str) -> object:
+    """What a field means. What is no number is told as a mistake of the node."""
+    if key == "failover":
+        return [name.strip() for name in text.split(",")]
+    return int(text) if key in _NUMBERS and re.fullmatch(r"[0-9]{1,11}", text) else text
 
 
 def _again(form: FormFields, name: str, errors: FieldErrors, problem: Sentence | None = None) -> NodeForm:

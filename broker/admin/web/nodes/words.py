@@ -79,7 +79,9 @@ class ListedNode:
 
     @property
     def address(self) -> str:
-        """Host and port, as far as they are known."""
+        """Host and port, as far as they are known; of a folder its path."""
+        if self.node.path:
+            return self.node.path
         return f"{self.node.host}:{self.node.port}" if self.node.host and self.node.port else self.node.host
 
 

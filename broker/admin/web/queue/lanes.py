@@ -26,7 +26,7 @@ AGES = (
     Sentence("older"),
 )  # the words of `shapes.AGES`, and of what is older
 _TONES = ("bad", "warn", "ok")
-_RESTS = (LaneCondition.NEWER, LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED)
+_RESTS = (LaneCondition.NEWER, LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED, LaneCondition.CLOSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def state(connection: Connection, now: float) -> QueueState:
 
 def lanes_of(context: AdminContext, found: QueueState, node: str = "") -> list[QueueLane]:
     """The lanes in words, of one node or of all: those in trouble first."""
-    shown = [_lane(context, one) for one in found.lanes]
+    shown = [_lane(context, one, found) for one in found.lanes]
     ordered = sorted(shown, key=lambda one: (_TONES.index(one.words.tone), one.node, one.shape.name))
     return [one for one in ordered if node in ("", one.node)]
 
@@ -103,10 +103,12 @@ def path_of(node: str) -> str:
     return f"/queue?{urlencode({'node': node})}"
 
 
-def _lane(context: AdminContext, shape: LaneShape) -> QueueLane:
+def _lane(context: AdminContext, shape: LaneShape, found: QueueState) -> QueueLane:
     _, name = parts_of(shape.name)
     node = context.directory.node(name)
-    words = words_of(shape, known=node is not None, active=node is None or node.active)
+    active, closing = node is None or node.active, context.closing(node)
+    other = context.other_for(node, found.lanes, found.paused, found.now)
+    words = words_of(shape, known=node is not None, active=active, closing=closing, other=other)
     waits = shape.failures > 0 or shape.put_off > 0
     return QueueLane(
         shape=shape,

@@ -19,6 +19,7 @@ from broker.store.holds.waiting import orders_of
 from broker.store.queued import waiting_jobs
 from broker.store.queued.shapes import USUAL
 from broker.store.queued.waiting_jobs import WaitingJob, Waits
+from broker.store.studies.finding import rows_of
 
 _PERSONAL = frozenset({"study", "accession", "device", "exam", "patient", "order", "size"})
 TABLE = Table(
@@ -62,7 +63,7 @@ TABLE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLine:
-    """A job in words. `order`: our number of the exam, 0 for none; `urgency` is None for a usual one."""
+    """A job in words. `order`, `study`: our numbers of them, 0 for none; `urgency` is None for a usual one."""
 
     job: WaitingJob
     node: str
@@ -72,6 +73,7 @@ class QueueLine:
     patient: str
     accession: str
     order: int
+    study: int
 
 
 def table_for(*, patients: bool) -> Table:
@@ -101,17 +103,18 @@ def filter_of(values: Mapping[str, str], before: float | None = None) -> HeldFil
 
 def look(
     connection: Connection, values: Mapping[str, str], after: int, limit: int
-) -> tuple[list[tuple[WaitingJob, int]], int]:
-    """Jobs behind a row, each with its order, and how many match."""
+) -> tuple[list[tuple[WaitingJob, int, int]], int]:
+    """Jobs behind a row, each with its order and its study, and how many match."""
     wanted, waits = filter_of(values), waits_of(values)
     found = waiting_jobs.find(connection, wanted, waits, after, limit)
     studies = sorted({one.study for one in found if one.study})
     orders = orders_of(connection, studies) if studies else {}
     total = waiting_jobs.count(connection, wanted, waits, CAP + 1)
-    return [(one, orders.get(one.study, 0)) for one in found], total
+    rows = rows_of(connection, studies)
+    return [(one, orders.get(one.study, 0), rows.get(one.study, 0)) for one in found], total
 
 
-def line(job: WaitingJob, order: int, *, patients: bool) -> QueueLine:
+def line(job: WaitingJob, order: int, study: int, *, patients: bool) -> QueueLine:
     """A job in words; without its patient for who may see none."""
     job = job if patients else job.unseen()
     return QueueLine(
@@ -123,6 +126,7 @@ def line(job: WaitingJob, order: int, *, patients: bool) -> QueueLine:
         patient=job.fact("tag.PatientID"),
         accession=job.fact("tag.AccessionNumber"),
         order=order if patients else 0,
+        study=study if patients else 0,
     )
 
 

@@ -1,5 +1,6 @@
-"""Times of the week that rules name: `Mon-Fri 18:00-06:00`, `Sat,Sun`, `holiday`, `22:00-24:00`; several with `;`.
+"""Times of the week that rules and nodes name: `Mon-Fri 18:00-06:00`, `Sat,Sun`, `holiday`, `22:00-24:00`.
 
+Several stand with `;` between them.
 A window over midnight belongs to the day it began: `Fri 18:00-06:00` holds on Saturday at 5 o'clock. A day that is a
 holiday is the day `holiday` and also its day of the week.
 """
@@ -9,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 HOLIDAY = "holiday"
 _MINUTES = 24 * 60
+_AHEAD = 366  # days that are looked at for the next begin: a window may hold on holidays alone
 _HOURS = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DAY_OF_YEAR = re.compile(r"[0-9]{2}-[0-9]{2}")
@@ -53,6 +55,19 @@ class WeekWindow:
     def holds(self, moment: datetime, holidays: Collection[str]) -> bool:
         """A local time lies in it. `holidays` as `RuleSet` has them."""
         return any(span.holds(moment, holidays) for span in self.spans)
+
+    def next_begin(self, moment: datetime, holidays: Collection[str]) -> datetime | None:
+        """When it holds next, after a local time (without a zone) at which it does not; None if not within a year."""
+        for ahead in range(_AHEAD + 1):
+            day = moment.date() + timedelta(days=ahead)
+            begins = [
+                datetime.combine(day, time(span.start // 60, span.start % 60))
+                for span in self.spans
+                if span.begins_on(day, holidays)
+            ]
+            if later := [begin for begin in begins if begin > moment]:
+                return min(later)
+        return None
 
 
 def window(text: str) -> WeekWindow:

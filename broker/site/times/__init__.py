@@ -1,0 +1,1 @@
+"""Times of the week, for rules and for the send windows of destinations (`opening.py`). Pure."""

@@ -154,10 +154,18 @@ class StatusDutyView(BaseModel):
 
 
 class StatusBackupView(BaseModel):
-    """The last good backup and how long it took (s), and the code of one that failed since. Times: 0 for never."""
+    """The last good backup, how long it took (s), and the code of one that failed since. Times: 0 for never.
+
+    `proven_at`: when it was read again and found good; `restored`: its database was also restored for a trial.
+    `daily`: the broker makes one each day by itself.
+    """
 
     good_at: float
     seconds: float
+    folder: str
+    proven_at: float
+    restored: bool
+    daily: bool
     failed_at: float
     failed: str
 
@@ -204,7 +212,7 @@ class StatusView(BaseModel):
     senders: list[StatusSenderView]
     certificates: list[CertificateView]
     duties: list[StatusDutyView]
-    backup: StatusBackupView | None = Field(default=None, description="Null: no `broker backup` ran yet")
+    backup: StatusBackupView | None = Field(default=None, description="Null: none was made, and none is made by itself")
     last_backup: float | None = Field(default=None, description="When the last good backup began")
     exams: dict[str, int] = Field(description="Of today, by status")
     traffic: TrafficView

@@ -200,6 +200,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "received",
         "sent",
         "purged",
+        "thinned",
         "viewed",
         "listed",
         "rerouted",

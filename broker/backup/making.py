@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker import __version__
 from broker.backup import manifest as manifests
-from broker.backup.last import note
+from broker.backup.last import note_failed, note_good
 from broker.backup.manifest import Manifest
 from broker.backup.spool_copy import SPOOL, copy_files
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable, Unavailable
@@ -35,23 +35,30 @@ CONFIGURATION = "configuration"
 _PART = ".part"
 
 
-def make(settings: Settings, config: Path | None, into: Path, keep: int = 0) -> tuple[Path, Manifest]:
-    """Copy into a new folder below `into`; remove the oldest backups there beyond `keep`, 0: none.
+def make(settings: Settings, config: Path | None, into: Path) -> tuple[Path, Manifest]:
+    """Copy into a new folder below `into`. Its end is noted in the data folder.
 
-    Its end is noted in the data folder. Raises Unavailable, ConfigurationError.
+    Raises Unavailable, ConfigurationError.
     """
-    began = time.time()
+    began, data = time.time(), settings.service.data_dir
     try:
         done = _made(settings, config, into, began)
-        if keep:
-            for old in manifests.backups(into)[:-keep]:
-                _remove(old)
     except (BrokerError, OSError, SQLAlchemyError) as error:
         told = error if isinstance(error, BrokerError) else _worded(error)
-        note(settings.service.data_dir, began, time.time() - began, failed=told.code)
+        note_failed(data, began, told.code)
         raise told from None
-    note(settings.service.data_dir, began, time.time() - began)
+    note_good(data, began, time.time() - began, str(done[0].absolute()))
     return done
+
+
+def prune(into: Path, keep: int) -> None:
+    """Remove the oldest backups in a folder beyond `keep`. Raises Unavailable."""
+    try:
+        with alone(into):
+            for old in manifests.backups(into)[:-keep]:
+                _remove(old)
+    except OSError as error:
+        raise _worded(error) from None
 
 
 def _worded(error: OSError | SQLAlchemyError) -> Unavailable:
@@ -62,7 +69,7 @@ def _worded(error: OSError | SQLAlchemyError) -> Unavailable:
 
 def _made(settings: Settings, config: Path | None, into: Path, began: float) -> tuple[Path, Manifest]:
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(into):
+    with alone(into):
         for left in into.glob(f"*{_PART}"):
             _remove(left)
         earlier = manifests.backups(into)[-1:]
@@ -136,8 +143,8 @@ def _configuration(settings: Settings, config: Path | None, part: Path) -> Itera
 
 
 @contextmanager
-def _alone(into: Path) -> Iterator[None]:
-    """Nobody else makes a backup in this folder. Raises Unavailable, OSError."""
+def alone(into: Path) -> Iterator[None]:
+    """Nobody else makes a backup in this folder, or tries one out. Raises Unavailable, OSError."""
     descriptor = os.open(into / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +16,29 @@ if TYPE_CHECKING:
     from broker.backup.manifest import Manifest
     from broker.backup.restoring import BackupCheck, Restored
 
+NICE = 10  # the broker comes first
 SHOWN = 20  # damaged objects that are named
 
 
 def make(config: Path | None, into: Path, *, keep: int, verify: bool, as_json: bool) -> int:
     """Make a backup and print what it holds; the exit code. Raises BrokerError."""
-    from broker.backup import making, restoring
+    from broker.backup import proving
 
-    folder, manifest = making.make(settings_of(config), config, into, keep)
-    found = restoring.check(folder) if verify else None
+    with suppress(OSError):  # a unit may forbid it
+        os.nice(NICE)
+    done = proving.make(settings_of(config), config, into, keep=keep, verify=verify)
     if as_json:
-        damaged = None if found is None else [{"object": row, "fault": fault} for row, fault in found.spoiled]
-        say_json({"folder": str(folder), **manifest.model_dump(), "damaged": damaged}, indent=2)
+        damaged = None if done.check is None else [{"object": row, "fault": fault} for row, fault in done.check.spoiled]
+        document = {"folder": str(done.folder), **done.manifest.model_dump(), "damaged": damaged}
+        say_json({**document, "restored": done.restored if verify else None}, indent=2)
     else:
-        say(f"{folder}: {_contents(manifest)}, in {manifest.seconds:.1f} s")
-        _warn(manifest, found)
-    return 1 if found is not None and found.spoiled else 0
+        say(f"{done.folder}: {_contents(done.manifest)}, in {done.manifest.seconds:.1f} s")
+        _warn(done.manifest, done.check)
+        if done.restored:
+            say("the database was restored for a trial")
+        elif verify:
+            say("the database was not restored for a trial: the role of PostgreSQL needs CREATEDB for that")
+    return 0 if done.good else 1
 
 
 def restore(config: Path | None, folder: Path, *, replace: bool, resume: bool, only_check: bool, as_json: bool) -> int:

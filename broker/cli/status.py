@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def _show(status: dict[str, Any], zone: tzinfo) -> None:
         usual = "" if sender["expected"] is None else f"; about {sender['expected']:.0f} usually come in that time"
         state = "silent" if sender["silent"] else "sending"
         _line(f"{sender['name']}: {state}, last message {when(sender['last_at'])}{usual}")
+    _backup(status["backup"], when)
     _title("Disks", status["disks"])
     for disk in status["disks"]:
         full_at = disk["forecast"]["full_at"]
@@ -71,6 +73,24 @@ def _show(status: dict[str, Any], zone: tzinfo) -> None:
         text = known if full_at is None else f"full at {clock_time(full_at, zone, now)}, in {duration(full_at - now)}"
         free, size = disk["free"] / 1e9, disk["size"] / 1e9
         _line(f"{', '.join(disk['holds'])}: {free:.1f} of {size:.1f} GB free, {text}")
+
+
+def _backup(backup: dict[str, Any] | None, when: Callable[[float | None], str]) -> None:
+    """Whether the last backup was good, and how it is restored."""
+    if backup is None:
+        _title("Backup", [backup])
+        _line("none yet: `broker backup FOLDER --verify` makes one, `[backup] folder` one each day")
+        return
+    _title("Backup", [backup])
+    if backup["failed"]:
+        _line(f"the last one failed at {when(backup['failed_at'])}: {backup['failed']}")
+    if not backup["good_at"]:
+        _line("there is no good one yet")
+        return
+    how = "read again and restored for a trial" if backup["restored"] else "read again"
+    proven = f"{how} at {when(backup['proven_at'])}" if backup["proven_at"] else "nobody has read it again (--verify)"
+    _line(f"the last good one began at {when(backup['good_at'])} and took {duration(backup['seconds'])}; {proven}")
+    _line(f"to restore it, with the broker stopped: broker restore {backup['folder']}")
 
 
 def _node(node: dict[str, Any], now: float) -> tuple[str, ...]:

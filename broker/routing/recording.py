@@ -201,13 +201,12 @@ def record(
         if not deliveries and had and new.state != InstanceState.WAITING:
             joining.came_again(connection)
             return ReceptionOutcome.DUPLICATE
-    subject = instances.add(connection, new, known[0].version + 1)
-    group = _group(known)
-    for one in deliveries:
-        jobs.join_group(connection, lane_of(one.node), [version.id for version in known], group)
+    # none is known if the rows that were there are thinned at this moment
+    subject = instances.add(connection, new, known[0].version + 1 if known else 1)
+    group = _join(connection, known, deliveries)
     _enqueue(connection, subject, deliveries, detail, new.received_at, group, held)
     joining.arrived(connection)
-    return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
+    return ReceptionOutcome.NEW if twins or not known else ReceptionOutcome.VERSION
 
 
 def enqueue_deliveries(
@@ -223,17 +222,19 @@ def enqueue_deliveries(
     Versions of one object stay in one group: they are delivered one after the other.
     """
     known = instances.versions(connection, sop_instance_uid)
-    group = _group(known) if len(known) > 1 else None
-    if group is not None:
-        for one in deliveries:
-            jobs.join_group(connection, lane_of(one.node), [version.id for version in known], group)
+    group = _join(connection, known, deliveries) if len(known) > 1 else None
     held = _kept_back(connection, sop_instance_uid)
     _enqueue(connection, subject, deliveries, detail, now, group, held, known=True)
 
 
-def _group(known: Sequence[KnownVersion]) -> str:
-    """The group of the versions of an object, newest first."""
-    return f"sop:{known[-1].id}"
+def _join(connection: Connection, known: Sequence[KnownVersion], deliveries: Sequence[PlannedDelivery]) -> str | None:
+    """Make one group of the deliveries of an object's versions, newest first; the group, None without a version."""
+    if not known:
+        return None
+    group = f"sop:{known[-1].id}"
+    for one in deliveries:
+        jobs.join_group(connection, lane_of(one.node), [version.id for version in known], group)
+    return group
 
 
 def _kept_back(connection: Connection, sop_instance_uid: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from broker.model.lane import JobKind
+from broker.routing import left_over
 from broker.store import jobs
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
@@ -21,6 +22,7 @@ from broker.store.images import soundness
 
 PAGE = 32  # objects read together; small ones come with their bytes
 SECONDS = 5.0  # of one part: whoever asked is answered then
+LEFT_SECONDS = 20.0  # for files of purged objects; the daily sweep has no bound
 SPOILED_TOLD = 1000  # of one part
 
 
@@ -36,7 +38,8 @@ class SpoiledBytes:
 class SpoolCheck:
     """What a part of the check found. `last` is the row it ended at, `over` whether none is behind it.
 
-    `held` and `released` are deliveries; both are 0 where nothing was to be mended.
+    `held` and `released` are deliveries; both are 0 where nothing was to be mended. `left` are files of purged objects,
+    which the last part looks for, and `removed` those of them that were deleted.
     """
 
     last: int
@@ -45,6 +48,8 @@ class SpoolCheck:
     spoiled: list[SpoiledBytes] = field(default_factory=list)
     held: int = 0
     released: int = 0
+    left: int = 0
+    removed: int = 0
     over: bool = False
 
 
@@ -71,9 +76,16 @@ def check_part(database: Database, files: Path, after: int, mending: Sequence[st
         found.spoiled += faults
         if len(page) < PAGE:
             found.over = True
+            _look_for_left(database, files, found, remove=bool(mending))
             break
         found.last = page[-1].id
     return found
+
+
+def _look_for_left(database: Database, files: Path, found: SpoolCheck, *, remove: bool) -> None:
+    for names in left_over.find(database, files, LEFT_SECONDS):
+        found.left += len(names)
+        found.removed += left_over.remove(files, names) if remove else 0
 
 
 def _fault(files: Path, item: soundness.StoredBytes) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.model.lane import LaneKind
+from broker.routing import left_over
 from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace
 from broker.store.holds.held_jobs import HeldFilter
@@ -32,7 +33,8 @@ YOUNG = 3600.0  # seconds; a younger file may belong to a reception under way
 def set_aside_unclaimed(pace: Pace, spool: Spool, *, age: float) -> int:
     """Move files without a row, last written more than `age` seconds ago, to `unclaimed/`; how many.
 
-    They come from a process that died between spool and commit: the sender was not told yes and has its copy. The age
+    They come from a process that died between spool and commit: the sender was not told yes and has its copy. Files of
+    purged objects, left by one that died between commit and deletion, are removed. The age
     is told by the clock that dated the files: by ours, those of receptions under way could look old.
 
     Raises SpoolUnavailable.
@@ -48,6 +50,7 @@ def set_aside_unclaimed(pace: Pace, spool: Spool, *, age: float) -> int:
             names = {prefix + path.name: path for path in old[start : start + PAGE]}
             known = pace.read(instances.known_paths, list(names))
             moved += sum(_set_aside(spool, path) for name, path in names.items() if name not in known)
+            left_over.remove(spool.root, pace.read(instances.purged_paths, sorted(known)) if known else ())
     if moved:
         telemetry.logger().warning("spool.unclaimed", count=moved)
     return moved

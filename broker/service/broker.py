@@ -47,6 +47,7 @@ from broker.queue.clock_watch import ClockWatch
 from broker.routing.held_work import HeldWork
 from broker.routing.site import destinations
 from broker.service import foundation
+from broker.service.backups.daily import BackupDuty
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.doctor.checks import examine
@@ -103,8 +104,7 @@ class Broker:
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
         self._sending = Sending(base, remotes, receivers, repositories, notice_tls, folders, data.owner(), fail)
-        sending = self._sending
-        self._imaging = Imaging(base, sending.wake, hand_over=sending.hand_over, reported=sending.reported)
+        self._imaging = Imaging(base, self._sending.wake, None, self._sending.hand_over, self._sending.reported)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
@@ -132,6 +132,7 @@ class Broker:
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
         self._housekeeping.keep_marks(self._monitor.marks)
         self._housekeeping.watch(self._monitor)
+        self._backups = BackupDuty(settings, self._config, self._monitor.duties)
         self._stack.callback(self._housekeeping.close)
 
     def _provider(self) -> OpenIdProvider | None:
@@ -228,6 +229,7 @@ class Broker:
         )
         self._sending.start()
         self._housekeeping.start()
+        self._backups.start()
         self._clock.start()
         self._watch.start()
         self._sources.start()
@@ -249,6 +251,7 @@ class Broker:
             self._workers.stop(grace),
             self._messaging.stop(grace),
             self._sources.stop(),
+            self._backups.stop(),
             self._tester.close(),
         )
         await self._sending.stop(grace)

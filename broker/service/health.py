@@ -112,7 +112,9 @@ class Monitor:
                 senders=self.senders.facts(numbers.senders, now, self._started_at),
                 certificates=gathering.certificate_facts(),
                 duties=self.duties.facts(),
-                backup=gathering.backup_fact(self._settings.service.data_dir),
+                backup=gathering.backup_fact(
+                    self._settings.service.data_dir, daily=self._settings.backup.folder is not None
+                ),
                 needs=gathering.need_facts(newest),
                 exams=numbers.counts.exams,
                 traffic=gathering.traffic_fact(self.meters.rates),

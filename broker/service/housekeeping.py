@@ -13,15 +13,14 @@ waits for the writer. Of those marked with a star only one runs at a time.
     views             2 s     -                   16 to 512         what was seen is appended to audit
     audit feed        1 s     2000 rows           20 jobs           primary key, where a repository is a node
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
-    room              10 s    -                   a file            no database: free room, the clock of the spool
-    disks             10 s    -                   a file            no database: how full they get
+    room, disks       10 s    -                   a file            no database: free room, clock of the spool, disks
     rates             5 s     -                   -                 no database: counters of all processes
     senders           15 s    2000 messages       100 rows          primary key of message: who sent since
     planned rules     1 s     -                   one version       ix_rule_plan_state; nothing where none is due
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
-    jobs, studies *   hour    500 rows            16 to 512         primary key, keys of instance
-    notices, asked *  hour    500 rows            16 to 512         primary key, ix_job_subject; also commitments
+    jobs, objects *   hour    500 rows            16 to 512         primary keys, ix_job_subject, indexes of the study
+    notices, studies* hour    500 rows            16 to 512         primary keys, ix_job_subject; also commitments
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
     import notes *    hour    500 rows            16 to 512         ix_import_item_last_at
@@ -210,6 +209,7 @@ class Housekeeping:
         wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
         for rule, days in (
             *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES, thinning.COMMITMENTS)),
+            (thinning.OBJECTS, kept.objects_days),
             (thinning.STEP_EVENTS, kept.step_events_days),
             (thinning.AUDIT, kept.audit_days),
             (thinning.IMPORT_NOTES, kept.import_notes_days),

@@ -59,8 +59,7 @@ class Imaging:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
         `ports`: by listener, what the first process has bound; this one joins it there.
-        `hand_over`: the lanes of this process, if it has some. `reported` is told the node of each report of an
-        archive that was asked for storage commitment, from a thread.
+        `hand_over`: the lanes of this process, if it has some. `reported` hears, in a thread, which archive reports.
         """
         settings, database, directory = foundation.settings, foundation.database, foundation.directory
         self._settings = settings

@@ -94,8 +94,7 @@ class Sending:
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
         accepted = served.storage(settings.dicom.private_sop_classes).classes
-        directory, bell = foundation.directory, self._dispatcher.wake
-        self._judging = Judging(database, foundation.spool, directory, accepted, bell)
+        self._judging = Judging(database, foundation.spool, foundation.directory, accepted, self._dispatcher.wake)
         self._failing_over = FailingOver(database, lambda: self._directory.nodes, node, self._dispatcher.wake)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
         self.hand_over = self._dispatcher.hand_over
@@ -210,7 +209,6 @@ class Sending:
     async def stop(self, grace: float) -> None:
         """Let running deliveries end within `grace` seconds, then close all associations and connections."""
         self._stopping.set()
-        self._judging.stop()
         await self._dispatcher.stop(grace)
         await self._images.close()
         await self._stow.close()

@@ -18,6 +18,7 @@ from pydantic import PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
+from broker.settings.backup import BackupSection
 from broker.settings.hl7 import Hl7Listener, Hl7Section
 from broker.settings.mistakes import check_environment, explain, explain_environment
 from broker.settings.origins import EffectiveKey, KeySource, effective, sources
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     rules: RulesSection = RulesSection()
     delivery: DeliverySection = DeliverySection()
     retention: RetentionSection = RetentionSection()
+    backup: BackupSection = BackupSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
     web: WebSection = WebSection()
@@ -159,7 +161,10 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
         if not file.is_file():
             raise ConfigurationError(f"{place}web.breached_passwords: no such file: {file}")
         web = web.model_copy(update={"breached_passwords": file})
-    return settings.model_copy(update={"service": section, "dicom": dicom, "hl7": hl7, "web": web})
+    backup = settings.backup
+    if backup.folder is not None:
+        backup = backup.model_copy(update={"folder": folder / backup.folder})
+    return settings.model_copy(update={"service": section, "dicom": dicom, "hl7": hl7, "web": web, "backup": backup})
 
 
 def _absolute(section: Door, folder: Path) -> Door:

@@ -197,6 +197,12 @@ class RetentionSection(Section):
         "delivered again. Notices of rules go with their jobs: if an object of the study comes after that, the rule "
         "tells of it again.",
     )
+    objects_days: Days = Field(
+        default=400,
+        description="What is known of objects whose bytes were purged and whose jobs are gone, counted from reception. "
+        "Those of a study stay while one of its steps is open, an MPPS waits to be compared or for a person, or it is "
+        "not complete. An object that comes again later is a new one, and is delivered again.",
+    )
     step_events_days: Days = Field(
         default=0, description="The event log of steps that have ended, counted from their end. 3650 is usual."
     )

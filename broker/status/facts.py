@@ -127,12 +127,20 @@ class DutyFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupFact:
-    """The last good backup and how long it took (s), and the code of one that failed since. Times: 0 for never."""
+    """The last good backup, how long it took (s), where it is, and the code of one that failed since.
+
+    `proven_at`: when it was read again and found good; `restored`: its database was also restored for a trial.
+    `daily`: the broker makes one each day by itself. Times: 0 for never.
+    """
 
     good_at: float
     seconds: float
+    folder: str = ""
+    proven_at: float = 0.0
+    restored: bool = False
     failed_at: float = 0.0
     failed: str = ""
+    daily: bool = False
 
 
 class NeedCause(StrEnum):

@@ -50,6 +50,7 @@ SOON, LATER, FEW = 12 * 3600.0, 48 * 3600.0, 0.3  # seconds until a disk is full
 REFUSED_SHARE, REFUSED_LEAST = 0.05, 5
 FAILED = 2  # times in a row
 CERTIFICATE = 30 * 86_400.0
+BACKUP = 26 * 3600.0  # seconds after which a good backup is old: one is made each day
 
 Health = Literal["ok", "degraded", "down"]
 
@@ -191,6 +192,12 @@ def _upkeep(facts: BrokerFacts) -> Iterator[StatusFinding]:
     if (backup := facts.backup) is not None and backup.failed:
         told = {"code": backup.failed, "at": Instant(backup.failed_at)}
         yield _degraded(Sentence("the last backup, at %(at)s, failed (%(code)s)", told))
+    elif backup is not None and facts.now - (backup.good_at or facts.started_at) > BACKUP:
+        text = Sentence("there is no good backup yet")
+        if backup.good_at:
+            told = {"at": Instant(backup.good_at), "span": Lasting(facts.now - backup.good_at)}
+            text = Sentence("the last good backup was made at %(at)s, %(span)s ago", told)
+        yield StatusFinding(weight=Weight.DEGRADED if backup.daily else Weight.NOTE, text=text)
     for duty in facts.duties:
         if duty.failures >= FAILED:
             yield _degraded(

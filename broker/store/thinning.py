@@ -17,8 +17,10 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or
 
 from broker.model.lane import JobKind, JobState
 from broker.model.order import StepStatus
+from broker.model.performed import PerformedStatus
 from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace, padded
+from broker.store.images.gatherings import GatheringPhase
 from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
 
@@ -28,7 +30,10 @@ _message, _sent = tables.message, tables.sent_message
 _notice = tables.notice
 _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
 _study = tables.study
+_mpps, _link, _gathering = tables.mpps, tables.mpps_link, tables.gathering
 _commitment, _ask = tables.commitment, tables.commitment_ask
+_ENDED = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
+_NAMED = text("mpps_link.study_instance_uid <> ''")  # as the partial index says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +92,7 @@ def _commitment_is_over(before: float) -> ColumnElement[bool]:
 
 def _event_is_over(before: float) -> ColumnElement[bool]:
     """Of a step that ended before and has not changed since."""
-    ended = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
-    step = select(_step.c.id).where(_step.c.status.in_(ended), _step.c.status_at < before, _step.c.id == _event.c.step)
+    step = select(_step.c.id).where(_step.c.status.in_(_ENDED), _step.c.status_at < before, _step.c.id == _event.c.step)
     last = select(func.max(_event.c.id)).scalar_subquery()  # SQLite would give its number again, and jobs name events
     return and_(_event.c.at < before, step.limit(1).scalar_subquery().is_not(None), _event.c.id < last)
 
@@ -99,6 +103,36 @@ def _study_is_over(before: float) -> ColumnElement[bool]:
     here = select(_instance.c.id).where(_instance.c.study_instance_uid == _study.c.study_instance_uid, stays)
     last = select(func.max(_study.c.id)).scalar_subquery()  # SQLite would give its number again, and the audit has it
     return and_(_study.c.first_at < before, here.limit(1).scalar_subquery().is_(None), _study.c.id < last)
+
+
+def _object_is_over(before: float) -> ColumnElement[bool]:
+    """Purged, received before, without a delivery, and nothing of its study counts objects still.
+
+    That is an open step, which images may end, an MPPS that is not compared yet or waits for a person, and a series or
+    study that is not complete. Nothing brings a purged object back: the same one that comes again is a new row.
+    """
+    study = _instance.c.study_instance_uid
+    delivery = select(_job.c.id).where(_job.c.subject == _instance.c.id, _job.c.kind == JobKind.DELIVER.value)
+    step = select(_step.c.id).where(_step.c.study_instance_uid == study, _step.c.status.not_in(_ENDED))
+    compares = or_(
+        _mpps.c.status == PerformedStatus.IN_PROGRESS,
+        and_(_mpps.c.status == PerformedStatus.COMPLETED, _mpps.c.compared_at.is_(None)),
+        _mpps.c.attention != "",
+    )
+    performed = (
+        select(_link.c.mpps)
+        .join(_mpps, _mpps.c.id == _link.c.mpps)
+        .where(_NAMED, _link.c.study_instance_uid == study, compares)
+    )
+    waits = select(_gathering.c.state).where(
+        _gathering.c.study_instance_uid == study, _gathering.c.state != GatheringPhase.DONE.value
+    )
+    return and_(
+        (_instance.c.state + "") == InstanceState.PURGED,
+        _instance.c.received_at < before,
+        _instance.c.id < select(func.max(_instance.c.id)).scalar_subquery(),  # SQLite would give its number again
+        *(one.limit(1).scalar_subquery().is_(None) for one in (delivery, step, performed, waits)),
+    )
 
 
 def _older(age: Column[Any]) -> Condition:
@@ -126,6 +160,7 @@ COMMITMENTS = ThinningRule(
 )
 STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
+OBJECTS = ThinningRule(name="objects", age=_instance.c.received_at, over=_object_is_over, noted="objects")
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False

@@ -104,10 +104,10 @@ def ask(http: httpx.Client, look: Look) -> float:
 
 
 def measured(site: Site, every: Sequence[Look], rounds: int) -> list[list[float]]:
-    """The seconds of each look in each round, after one that does not count."""
+    """The seconds of each look in each round, after one that does not count if there are several."""
     took: list[list[float]] = [[] for _ in every]
     with httpx.Client(base_url=site.web, headers=KNOWN, timeout=120, follow_redirects=True) as http:
-        for number in range(rounds + 1):
+        for number in range(1 if rounds == 1 else 0, rounds + 1):
             for times, look in zip(took, every, strict=True):
                 seconds = ask(http, look)
                 if number:

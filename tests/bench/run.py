@@ -12,17 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SHORT = {  # the longest first
-    "worklist.py": ["--rounds", "1", "--peers", "20", "--items", "500", "--count", "2", "--seconds", "1"],
-    "orders.py": ["--rounds", "1", "--count", "20", "--stored", "500"],
+    "worklist.py": ["--rounds", "1", "--peers", "5", "--items", "200", "--count", "1", "--seconds", "0.5"],
+    "orders.py": ["--rounds", "1", "--count", "10", "--stored", "100"],
     "receive.py": ["--rounds", "1", "--size", "524288", "--count", "20"],
     "send.py": ["--rounds", "1", "--count", "20"],
     "through.py": ["--rounds", "1", "--count", "20", "--size", "1024"],
     "backlog.py": ["--count", "5000", "--seconds", "2"],
-    "lanes.py": ["--count", "100"],
+    "lanes.py": ["--count", "30"],
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "20", "--seconds", "1"],
+    "capacity.py": ["--rounds", "1", "--seconds", "1"],
     "now.py": ["--pages", "5", "--seconds", "2", "--exams", "1000", "--nodes", "50"],
-    "pages.py": ["--rounds", "1", "--exams", "1000"],
+    "pages.py": ["--rounds", "1", "--exams", "100"],
     "upkeep.py": ["--count", "5000", "--seconds", "5"],
     "associate.py": ["--rounds", "1", "--count", "50"],
 }

@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from compose_spec import PyCompose
 from support.deploy.files import DEPLOY, documents
 from support.peers.tools import tool
 
@@ -18,18 +19,39 @@ FOLDER = DEPLOY / "compose"
 [COMPOSE] = documents(FOLDER / "compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 BROKER = SERVICES["broker"]
-# keys of the compose specification that stand here; another one is a mistake until it is added
-KEYS = {
-    "image", "build", "restart", "init", "read_only", "user", "cap_drop", "cap_add", "security_opt", "tmpfs", "ulimits",
-    "stop_grace_period", "environment", "volumes", "ports", "networks", "depends_on", "logging", "healthcheck",
-    "command", "shm_size",
-}  # fmt: skip
+TEXT = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+
+
+def check(text: str) -> None:
+    """Check a file by the compose specification. Raises ValueError."""
+    PyCompose.from_yaml(text).validate()
+
+
+def test_it_is_as_the_compose_specification_says() -> None:
+    check(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("read_only: true", "readonly: true", "readonly"),
+        ("restart: unless-stopped", "restart: sometimes", "sometimes"),
+        ("condition: service_healthy", "condition: service_fine", "service_fine"),
+        ("retries: 12", "retrys: 12", "retrys"),
+        ("stop_grace_period: 60s", "stop_grace_period: soon", "soon"),
+        ("networks: [watch]", "networks: [outside]", "outside"),
+        ("internal: true", "internl: true", "internl"),
+    ],
+)
+def test_a_mistake_in_it_would_be_found(old: str, new: str, told: str) -> None:
+    assert old in TEXT
+    with pytest.raises(ValueError, match=told):
+        check(TEXT.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_is_closed(name: str) -> None:
     service = SERVICES[name]
-    assert service.keys() <= KEYS
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not service.keys() & {"privileged", "network_mode"}
@@ -73,10 +95,9 @@ def test_the_web_is_not_open_to_the_network() -> None:
 
 
 def test_each_variable_stands_in_the_example_and_passwords_are_asked_for() -> None:
-    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
     given = set(re.findall(r"^(\w+)=", (FOLDER / "env.example").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"\$\{(\w+)", text)) == given
-    assert all(":?" in use for use in re.findall(r"\$\{\w+PASSWORD[^}]*\}", text))
+    assert set(re.findall(r"\$\{(\w+)", TEXT)) == given
+    assert all(":?" in use for use in re.findall(r"\$\{\w+PASSWORD[^}]*\}", TEXT))
 
 
 def test_the_environment_is_settings_that_the_broker_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +108,8 @@ def test_the_environment_is_settings_that_the_broker_knows(monkeypatch: pytest.M
     settings = load(None)
     assert settings.database.url == "postgresql+psycopg://broker:UTC@database/broker"
     assert settings.service.site == FOLDER / "site.toml"
+    assert BROKER["environment"]["BROKER_BACKUP__FOLDER"] in mounts
+    assert settings.backup.verify
 
 
 def test_orthanc_is_the_pacs_of_the_site_file() -> None:

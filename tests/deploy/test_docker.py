@@ -29,8 +29,8 @@ def test_the_lint_finds_nothing() -> None:
 @pytest.mark.parametrize(
     ("rule", "old", "new"),
     [
-        ("DL3006", "python:3.12.11-slim-bookworm\n\nFROM", "python:latest\n\nFROM"),
-        ("DL3006", "python:3.12.11-slim-bookworm\n\nFROM", "python\n\nFROM"),
+        ("DL3006", "python:3.12.11-slim-trixie\n\nFROM", "python:latest\n\nFROM"),
+        ("DL3006", "python:3.12.11-slim-trixie\n\nFROM", "python\n\nFROM"),
         ("stage of its own", "FROM ${BASE}\nLABEL", "LABEL"),
         ("DL3020", "COPY broker broker", "ADD broker broker"),
         ("DL3002", "USER 10001:10001", "USER root"),
@@ -42,10 +42,13 @@ def test_the_lint_finds_nothing() -> None:
         ("DL3000", "WORKDIR /src", "WORKDIR src"),
         ("DL3003", "RUN python -m venv", "RUN cd /tmp && python -m venv"),
         ("DL3042", " --no-cache-dir", ""),
-        ("build tools", "RUN python -m pip uninstall", "RUN apt-get install gcc && python -m pip uninstall"),
+        ("build tools", "postgresql-client-17", "postgresql-client-17 gcc"),
+        ("build tools", "&& python -m pip uninstall", "&& python -m pip install x && python -m pip uninstall"),
+        ("DL3015", " --no-install-recommends", ""),
+        ("DL3009", " && rm -rf /var/lib/apt/lists/*", " && true"),
         ("secret", "ENV PATH=", "ENV ADMIN_TOKEN=1 PATH="),
         ("SIGTERM", "STOPSIGNAL SIGTERM\n", ""),
-        ("volume", 'VOLUME ["/data"]\n', ""),
+        ("volume", 'VOLUME ["/data", "/backup"]\n', ""),
     ],
 )
 def test_the_lint_finds_each_mistake(rule: str, old: str, new: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from support.deploy.files import DEPLOY, documents
@@ -49,8 +50,50 @@ def test_kustomize_makes_the_same_objects_in_one_namespace() -> None:
     assert sorted(each["kind"] for each in objects) == sorted([*(each["kind"] for each in OBJECTS), "ConfigMap"])
     spaces = {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"}
     assert spaces == {KUSTOMIZATION["namespace"]}
+    [[image]] = [
+        [container["image"] for container in each["spec"]["template"]["spec"]["containers"]]
+        for each in objects
+        if each["kind"] == "StatefulSet"
+    ]
+    assert image == f"worklist-broker:{__version__}"
     [site] = [each for each in objects if each["kind"] == "ConfigMap"]
     assert site["data"].keys() == {"site.toml"}
+
+
+SCHEMAS = ("1.30.0", kubernetes_validate.latest_version())  # the least that the runbook names, and the newest known
+
+
+def check(text: str) -> int:
+    """Check a file by all schemas; how many objects it has. Raises ValidationError."""
+    objects = [document for document in yaml.safe_load_all(text) if document]
+    for version in SCHEMAS:
+        for each in objects:
+            kubernetes_validate.validate(each, version, strict=True)
+    return len(objects)
+
+
+@pytest.mark.parametrize("file", KUSTOMIZATION["resources"])
+def test_each_object_is_as_the_schemas_of_kubernetes_say(file: str) -> None:
+    assert check((FOLDER / file).read_text(encoding="utf-8")) > 0
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("statefulset.yaml", "terminationGracePeriodSeconds: 90", "terminationGraceSeconds: 90"),
+        ("statefulset.yaml", "replicas: 1", "replicas: one"),
+        ("statefulset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
+        ("statefulset.yaml", "sleep: {seconds: 10}", "sleep: {second: 10}"),
+        ("statefulset.yaml", "serviceName: broker-pods", "service: broker-pods"),
+        ("services.yaml", "externalTrafficPolicy", "externalTraffic"),
+        ("network-policy.yaml", "ipBlock", "ipRange"),
+    ],
+)
+def test_a_mistake_in_it_would_be_found(file: str, old: str, new: str) -> None:
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(text.replace(old, new, 1))
 
 
 def test_selectors_meet_the_pods() -> None:
@@ -64,11 +107,11 @@ def test_selectors_meet_the_pods() -> None:
 
 def test_the_volume_outlives_everything() -> None:
     assert SET["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    [claim] = SET["volumeClaimTemplates"]
-    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    claims = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in SET["volumeClaimTemplates"]}
+    assert claims == {"data": ["ReadWriteOnce"], "backup": ["ReadWriteOnce"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    assert mounts[claim["metadata"]["name"]] == "/data"
-    assert mounts.keys() == {"data"} | {volume["name"] for volume in POD["volumes"]}
+    assert (mounts["data"], mounts["backup"]) == ("/data", "/backup")
+    assert mounts.keys() == claims.keys() | {volume["name"] for volume in POD["volumes"]}
     assert SET["replicas"] == 1  # the spool belongs to one broker
 
 

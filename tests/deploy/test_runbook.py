@@ -18,6 +18,8 @@ from support.peers.tools import wait_until
 from support.service.site import Mllp, Site, order
 from support.tree import ROOT
 
+from broker.settings import load
+
 TEXT = RUNBOOK.read_text(encoding="utf-8")
 NODES = """
 [[node]]
@@ -38,7 +40,33 @@ FINDINGS = ("broker status", "broker doctor", "broker nodes test pacs")
 
 def blocks(kind: str) -> list[str]:
     """The blocks of a kind."""
-    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\S*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == kind]
+
+
+# what needs a system or an engine that no test has: each line, so that none is skipped silently
+NOT_RUN = {
+    "python3 -m venv /opt/worklist-broker": "tests/system/test_wheel.py installs into a new environment",
+    "/opt/worklist-broker/bin/pip install .": "tests/system/test_wheel.py installs into a new environment",
+    "systemd-sysusers": "makes a user of this machine; the file is read by test_systemd.py",
+    "systemctl daemon-reload": "needs systemd; test_systemd.py verifies the units",
+    "systemctl enable --now worklist-broker": "needs systemd; test_systemd.py starts the broker as the unit does",
+    "systemctl enable --now worklist-broker-backup.timer": "needs systemd; test_systemd.py verifies the timer",
+    "journalctl -u worklist-broker": "needs systemd",
+    "cd deploy/compose": "the folder is there: test_compose.py",
+    "docker compose up --detach --build": "needs an engine; test_compose.py and test_docker.py check the files",
+    "docker compose logs broker": "needs an engine",
+    "kubectl create namespace worklist-broker": "needs a cluster",
+    "kubectl -n worklist-broker create secret generic broker-database --from-file=url=database-url.txt": "a cluster",
+    "kubectl apply --kustomize deploy/kubernetes": "needs a cluster; test_kubernetes.py builds and checks the objects",
+}
+RUN_KINDS = {"sh", "sh-backup", "sh-check", "sh-restore"}
+
+
+def plain_commands() -> list[str]:
+    """The commands of the blocks for a machine that is set up, one a line, without their remarks."""
+    lines = [line.partition("  #")[0].strip() for block in blocks("") for line in block.splitlines()]
+    return [line for line in lines if line]
 
 
 COMMANDS = sorted({line for block in blocks("sh") for line in block.splitlines()})
@@ -59,6 +87,40 @@ def test_its_commands_work(site: Site, command: str) -> None:
     else:
         ran = site.command(*words)
     assert ran.returncode in ((0, 1) if command in FINDINGS else (0,)), ran.stdout + ran.stderr
+
+
+def test_no_command_is_left_out() -> None:
+    """Each block is run here, is read as settings, or has lines that are run below or named with why they are not."""
+    kinds = set(re.findall(r"^```(.+)$", TEXT, re.MULTILINE))
+    assert kinds == RUN_KINDS | {"toml"}
+    assert len(COMMANDS) > 10
+    copies = [line for line in plain_commands() if line not in NOT_RUN]
+    assert all(line.startswith(("cp ", "install ")) for line in copies), copies
+    assert NOT_RUN.keys() <= set(plain_commands())
+
+
+def test_its_files_are_put_where_the_units_look_for_them(tmp_path: Path) -> None:
+    """The commands that copy, below another root and as the user of the test."""
+    for folder in ("etc/sysusers.d", "etc/systemd/system", "opt/worklist-broker"):
+        (tmp_path / folder).mkdir(parents=True)
+    for line in (line for line in plain_commands() if line not in NOT_RUN):
+        if line.startswith("cp env.example"):
+            continue  # of compose: test_compose.py reads it
+        words = re.sub(r" -[og] (root|broker)", "", line).split()
+        moved = [str(tmp_path) + word if word.startswith("/") else word for word in words]
+        ran = subprocess.run(moved, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{line}: {ran.stderr}"
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    for file in ("worklist-broker.service", "worklist-broker-backup.service", "worklist-broker-backup.timer"):
+        assert f"etc/systemd/system/{file}" in there
+    assert {"etc/broker/broker.toml", "etc/broker/site.toml", "opt/worklist-broker/RUNBOOK.md"} <= there
+    assert (tmp_path / "srv/backup/broker").is_dir()
+
+
+def test_its_settings_are_settings(tmp_path: Path) -> None:
+    for block in blocks("toml"):
+        (tmp_path / "broker.toml").write_text(block, encoding="utf-8")
+        assert load(tmp_path / "broker.toml").backup.folder == Path("/srv/backup/broker")
 
 
 def test_each_alert_has_its_page_and_leads_there() -> None:

@@ -53,6 +53,8 @@ ASKING = (
     "/api/v1/audit/export",
     "/exams/find",
     "/queue/find",
+    "/holds/find",
+    "/holds/objects/find",
     "/studies/find",
     "/api/v1/studies/find",
     "/search",

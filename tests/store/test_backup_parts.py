@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from support.delivery.receiving import ReceptionPlace
 
-from broker.backup import last, making, manifest, restoring, spool_copy
+from broker.backup import last, making, manifest, proving, restoring, spool_copy
 from broker.errors import BadContent, BrokerError, ConfigurationError, SpoolUnavailable, Unavailable
 from broker.routing import sweep
 from broker.settings import Settings
@@ -36,7 +36,8 @@ class House:
         self.place.in_force({"default": {"action": "send", "send": ["pacs"]}}, 1)
 
     def back_up(self, keep: int = 0) -> tuple[Path, manifest.Manifest]:
-        return making.make(self.settings, None, self.into, keep)
+        done = proving.make(self.settings, None, self.into, keep=keep, verify=False)
+        return done.folder, done.manifest
 
     def files(self) -> list[Path]:
         return sorted((self.data / "spool").glob("*/*/*.dcm"))
@@ -194,4 +195,4 @@ def test_a_backup_of_another_kind_of_database_is_refused(house: House, tmp_path:
 def test_a_folder_that_cannot_be_written_is_an_error_with_words(house: House) -> None:
     (house.folder / "file").write_text("")
     with pytest.raises(BrokerError, match="file"):
-        making.make(house.settings, None, house.folder / "file", 0)
+        making.make(house.settings, None, house.folder / "file")

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from support.delivery.receiving import ReceptionPlace
 from support.store.altering import flip_bit
 
-from broker.routing import spool_check
+from broker.routing import spool_check, sweep
 from broker.routing.held_work import BytesBusy
 from broker.routing.spool_check import SpoiledBytes
 from broker.store.db.database import Database
+from broker.store.db.pace import Pace
+from broker.store.images.purge_lock import kept
 
 TO_BOTH = {"default": {"action": "send", "send": ["pacs", "cad"]}}
 WHO = ("anna", "10.0.0.1", "the disk was replaced")
@@ -128,3 +131,39 @@ def test_one_check_at_a_time(place: ReceptionPlace, monkeypatch: pytest.MonkeyPa
     place.work.check_bytes(0)
     assert seen == [BytesBusy]
     place.work.check_bytes(0)  # it is free again
+
+
+def purged_by_a_killed_broker(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two objects, of which one was purged by a broker that died before it deleted the file; that file."""
+    place.take(1)
+    place.take(2)
+    for statement in (
+        "UPDATE job SET state = 'done', done_at = 1 WHERE subject = 1",
+        "UPDATE instance SET received_at = 1",
+    ):
+        place.database.execute(lambda connection, it=statement: connection.execute(text(it)))
+    with monkeypatch.context() as dying:
+        dying.setattr(place.spool, "remove", lambda _: None)
+        assert sweep.purge_delivered(Pace(place.database), place.spool, 1) == 1
+    return place.spool.locate(place.rows()[0]["path"])
+
+
+def test_a_file_of_a_purged_object_is_found_and_removed(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = purged_by_a_killed_broker(place, monkeypatch)
+    found = place.work.check_bytes(0)
+    assert (found.objects, found.left, found.removed, file.exists()) == (1, 1, 0, True)
+    with kept(place.spool.root):  # a backup copies it
+        assert place.work.check_bytes(0, WHO).removed == 0
+    found = place.work.check_bytes(0, WHO)
+    assert (found.left, found.removed, file.exists()) == (1, 1, False)
+    assert place.work.check_bytes(0).left == 0
+    assert place.spool.locate(place.rows()[1]["path"]).exists()
+
+
+def test_the_sweep_of_a_start_removes_it_too(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = purged_by_a_killed_broker(place, monkeypatch)
+    assert sweep.set_aside_unclaimed(Pace(place.database), place.spool, age=3600) == 0
+    assert file.exists()  # too young: its purge may be under way
+    assert sweep.set_aside_unclaimed(Pace(place.database), place.spool, age=-1) == 0
+    assert not file.exists()
+    assert place.spool.locate(place.rows()[1]["path"]).exists()

@@ -246,6 +246,18 @@ def test_three_versions_go_out_in_order_even_if_the_first_is_under_way(place: Pl
     assert [place.deliver(), place.deliver()] == [[ids[1]], [ids[2]]]
 
 
+def test_an_object_whose_row_is_thinned_while_it_comes_again_is_a_new_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the statement that adds it still sees the row, and the one after it no more."""
+    monkeypatch.setattr(recording.instances, "add_first", lambda *_: None)
+    item = slice_of()
+    assert place.take(item) == "new"
+    (row,) = place.rows()
+    assert row["version"] == 1
+    assert place.deliver() == [row["id"]]
+
+
 def test_an_earlier_version_again_is_a_duplicate(place: Place) -> None:
     first, second = slice_of(), slice_of()
     place.take(first)

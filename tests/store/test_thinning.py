@@ -8,18 +8,21 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from broker.model.lane import JobKind, JobState
+from broker.model.order import StepStatus
 from broker.store import thinning
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
+from broker.store.images.gatherings import GatheringPhase
 from broker.store.images.instances import InstanceState, NewInstance
 from broker.store.schema import tables
 from broker.store.studies import registering
 from broker.store.studies.registering import StudyArrival
-from broker.store.thinning import AUDIT, IMPORT_NOTES, JOBS, KNOCKS, STEP_EVENTS, ThinningRule, thin
+from broker.store.thinning import AUDIT, IMPORT_NOTES, JOBS, KNOCKS, OBJECTS, STEP_EVENTS, ThinningRule, thin
 
 OLD, LIMIT, YOUNG = 1000.0, 2000.0, 3000.0
 PURGED, ROUTED = 1, 2  # rows of objects
 DELIVER = JobKind.DELIVER.value
+STUDY = "2.25.81"
 
 
 def add(database: Database, table: Any, *rows: dict[str, Any]) -> None:
@@ -54,14 +57,20 @@ def job(
     return {**values, "lease_until": 0.0, "fence": 0, "last_error": "", "created_at": at, "done_at": done_at}
 
 
+def add_objects(database: Database, *states: InstanceState, at: float = OLD) -> None:
+    """Insert objects of a study in these states."""
+    values: dict[str, Any] = dict.fromkeys(NewInstance.__slots__, "") | {"version": 1, "digest": b"", "data_offset": 0}
+    values |= {"data_length": 1, "received_at": at, "rules_version": 1, "discarded_at": 0.0}
+    del values["content"]
+    values["study_instance_uid"] = STUDY
+    for row, state in enumerate(states, 1):
+        add(database, tables.instance, {**values, "id": row, "sop_instance_uid": str(row), "state": state.value})
+
+
 @pytest.fixture
 def objects(database: Database) -> None:
     """One that is purged, one that is not."""
-    values: dict[str, Any] = dict.fromkeys(NewInstance.__slots__, "") | {"version": 1, "digest": b"", "data_offset": 0}
-    values |= {"data_length": 1, "received_at": OLD, "rules_version": 1, "discarded_at": 0.0}
-    del values["content"]
-    for row, state in ((PURGED, InstanceState.PURGED), (ROUTED, InstanceState.ROUTED)):
-        add(database, tables.instance, {**values, "id": row, "sop_instance_uid": str(row), "state": state.value})
+    add_objects(database, InstanceState.PURGED, InstanceState.ROUTED)
 
 
 LAST = job(999, kind="mpps", at=YOUNG, ended=YOUNG)  # the last row stays always
@@ -127,6 +136,23 @@ def test_that_the_audit_trail_was_thinned_is_part_of_it(database: Database) -> N
     assert len(left(database, tables.audit.c.id)) == 2
 
 
+def add_step(database: Database, status: str, status_at: float = OLD) -> None:
+    """Insert the one step of a study, with its order."""
+    patient = {"id": 1, "patient_id": "P", "issuer": "", "attributes": "{}", "updated_at": 0}
+    numbers = dict.fromkeys(("placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession"), "")
+    request = {"id": 1, "patient": 1, **numbers, "attributes": "{}", "created_at": 0, "updated_at": 0}
+    procedure = {"id": 1, "request": 1, "requested_procedure_id": "", "study_instance_uid": STUDY}
+    procedure |= {"attributes": "{}"}
+    keys = ("step_id", "start_at", "modality", "patient_id", "patient_name", "accession", "requested_procedure_id")
+    step = dict.fromkeys(keys, "") | {"id": 1, "procedure": 1, "position": 1, "revision": 1}
+    step |= {"study_instance_uid": STUDY}
+    step |= {"status": status, "status_at": status_at, "attributes": "{}", "answer": "{}", "updated_at": 0}
+    add(database, tables.patient, patient)
+    add(database, tables.service_request, request)
+    add(database, tables.requested_procedure, procedure)
+    add(database, tables.scheduled_step, step)
+
+
 @pytest.mark.parametrize(
     ("status", "status_at", "at", "goes"),
     [
@@ -141,21 +167,82 @@ def test_that_the_audit_trail_was_thinned_is_part_of_it(database: Database) -> N
 def test_events_of_steps_that_ended_long_ago(
     database: Database, status: str, status_at: float, at: float, goes: bool
 ) -> None:
-    patient = {"id": 1, "patient_id": "P", "issuer": "", "attributes": "{}", "updated_at": 0}
-    numbers = dict.fromkeys(("placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession"), "")
-    request = {"id": 1, "patient": 1, **numbers, "attributes": "{}", "created_at": 0, "updated_at": 0}
-    procedure = {"id": 1, "request": 1, "requested_procedure_id": "", "study_instance_uid": "1", "attributes": "{}"}
-    keys = ("step_id", "start_at", "modality", "patient_id", "patient_name", "accession", "requested_procedure_id")
-    step = dict.fromkeys((*keys, "study_instance_uid"), "") | {"id": 1, "procedure": 1, "position": 1, "revision": 1}
-    step |= {"status": status, "status_at": status_at, "attributes": "{}", "answer": "{}", "updated_at": 0}
+    add_step(database, status, status_at)
     event = {"step": 1, "before": "", "after": "SCHEDULED", "cause": "order:NW", "actor": "a"}
-    add(database, tables.patient, patient)
-    add(database, tables.service_request, request)
-    add(database, tables.requested_procedure, procedure)
-    add(database, tables.scheduled_step, step)
     add(database, tables.step_event, {**event, "at": at}, {**event, "at": YOUNG})
     assert thinned(database, STEP_EVENTS) == int(goes)
     assert left(database, tables.step_event.c.id) == ([2] if goes else [1, 2])
+
+
+def test_purged_objects_go_and_all_others_stay(database: Database) -> None:
+    """The last row stays: its number is not given again."""
+    add_objects(database, *InstanceState, InstanceState.PURGED, InstanceState.PURGED)
+    purged = list(InstanceState).index(InstanceState.PURGED) + 1
+    assert thinned(database, OBJECTS) == 2
+    count = len(InstanceState)
+    assert left(database, tables.instance.c.id) == [*(n for n in range(1, count + 1) if n != purged), count + 2]
+    assert left(database, tables.audit.c.action) == ["objects.thinned"]
+    assert thinned(database, OBJECTS) == 0
+
+
+def test_young_objects_stay(database: Database) -> None:
+    add_objects(database, InstanceState.PURGED, InstanceState.ROUTED, at=YOUNG)
+    assert thinned(database, OBJECTS) == 0
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.usefixtures("objects")
+def test_an_object_stays_while_it_has_a_delivery(database: Database, state: JobState) -> None:
+    add(database, tables.job, job(PURGED, state=state))
+    assert thinned(database, OBJECTS) == 0
+
+
+@pytest.mark.usefixtures("objects")
+def test_a_job_of_another_kind_with_the_same_number_keeps_no_object(database: Database) -> None:
+    add(database, tables.job, job(PURGED, kind="images"))
+    assert thinned(database, OBJECTS) == 1
+
+
+@pytest.mark.parametrize("status", StepStatus)
+@pytest.mark.usefixtures("objects")
+def test_an_object_stays_while_a_step_of_its_study_is_open(database: Database, status: StepStatus) -> None:
+    add_step(database, status.value)
+    over = status in (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
+    assert thinned(database, OBJECTS) == int(over)
+
+
+@pytest.mark.parametrize(
+    ("status", "attention", "compared_at", "goes"),
+    [
+        ("IN PROGRESS", "", None, False),
+        ("COMPLETED", "", None, False),
+        ("COMPLETED", "", OLD, True),
+        ("COMPLETED", "images-missing", OLD, False),
+        ("DISCONTINUED", "", None, True),
+        ("DISCONTINUED", "wrong-entry", None, False),
+    ],
+)
+@pytest.mark.usefixtures("objects")
+def test_an_object_stays_while_an_mpps_of_its_study_counts_objects(
+    database: Database, status: str, attention: str, compared_at: float | None, goes: bool
+) -> None:
+    texts = ("linking", "calling_ae", "station", "modality")
+    values = dict.fromkeys(texts, "") | {"id": 1, "sop_instance_uid": "2.25.61", "status": status}
+    values |= {"attention": attention, "compared_at": compared_at, "document": "{}", "findings": "[]"}
+    values |= dict.fromkeys(("started_at", "ended_at", "revision", "created_at", "updated_at"), 1)
+    add(database, tables.mpps, values)
+    add(database, tables.mpps_link, {"mpps": 1, "position": 1, "reason": "", "study_instance_uid": STUDY})
+    assert thinned(database, OBJECTS) == int(goes)
+
+
+@pytest.mark.parametrize("phase", GatheringPhase)
+@pytest.mark.parametrize("series", ["", "2.25.71"])
+@pytest.mark.usefixtures("objects")
+def test_an_object_stays_until_its_study_is_judged(database: Database, phase: GatheringPhase, series: str) -> None:
+    values = dict.fromkeys(("arrived", "instances", "first_at", "opened_at", "last_at", "due_at"), 1)
+    place = {"study_instance_uid": STUDY, "series_instance_uid": series, "state": phase.value}
+    add(database, tables.gathering, {**values, **place})
+    assert thinned(database, OBJECTS) == int(phase == GatheringPhase.DONE)
 
 
 def test_notes_and_knocks_by_their_last_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,3 +136,23 @@ def test_a_killed_backup_is_none_and_harms_no_other(tmp_path: Path) -> None:
         for folder in backups(stored):
             assert done(site, "restore", folder, "--check")["damaged"] == []
         assert backups(stored)[-1] == last
+
+
+def test_a_broker_backs_itself_up_and_says_whether_it_is_good(tmp_path: Path) -> None:
+    """At its first start, and not again at the next one; a folder that cannot be written is told of."""
+    stored = tmp_path / "backups"
+    config: dict[str, dict[str, Any]] = {"backup": {"folder": str(stored)}}
+    with Site(tmp_path / "site", config=config) as site:
+        wait_until(lambda: (known := site.asked("/api/v1/status").json()["backup"]) and known["proven_at"], 60, "done")
+        assert len(backups(stored)) == 1
+        told = site.command("status")
+        assert "the last good one began at" in told.stdout
+        assert "read again and restored for a trial" in told.stdout
+        assert f"broker restore {backups(stored)[0]}" in told.stdout
+    with Site(tmp_path / "site", config=config) as site:
+        wait_until(lambda: site.asked("/api/v1/status").json()["duties"], SOON, "housekeeping works")
+        assert len(backups(stored)) == 1
+    (tmp_path / "file").write_text("")
+    with Site(tmp_path / "other", config={"backup": {"folder": str(tmp_path / "file")}}) as site:
+        wait_until(lambda: "the last backup, at" in site.command("status").stdout, 60, "it is told")
+        assert "backup-disk" in site.command("status").stdout

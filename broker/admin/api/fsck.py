@@ -24,7 +24,8 @@ class FsckBody(BaseModel):
 
     after: RowNumber | None = Field(None, description="`next` of the part before; the first part has none")
     repair: bool = Field(
-        False, description="Hold deliveries of spoiled objects, release those of objects that are right"
+        False,
+        description="Hold deliveries of spoiled objects, release those of right ones, remove files of purged ones",
     )
     reason: Annotated[str, Field(max_length=500)] = ""
 
@@ -45,6 +46,10 @@ class FsckView(BaseModel):
     spoiled: list[SpoiledObjectView]
     held: int
     released: int
+    left: int = Field(
+        description="Files of purged objects, looked for by the last part: a killed broker may leave some"
+    )
+    removed: int = Field(description="Those of them that were deleted, with `repair`")
     next: int | None = Field(description="Where the next part begins; null at the end")
 
 
@@ -69,6 +74,8 @@ def router(context: AdminContext) -> APIRouter:
             spoiled=spoiled,
             held=found.held,
             released=found.released,
+            left=found.left,
+            removed=found.removed,
             next=None if found.over else found.last,
         )
 

@@ -17,9 +17,10 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
-from broker.admin.viewing import shows, viewing_of
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.hold_words import told
+from broker.admin.web.kept import FilterSeal
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.errors import BadContent
 from broker.model.wording import Sentence
@@ -40,6 +41,7 @@ _STATES = {"discarded": InstanceState.DISCARDED, "waiting": InstanceState.WAITIN
 TABLE = Table(
     path="/holds/objects",
     region="objects",
+    finds="/holds/objects/find",
     title=Sentence("Held objects"),
     columns=(
         Column(name="pick", title=Sentence("Pick")),
@@ -54,9 +56,9 @@ TABLE = Table(
     filters=(
         Filter(name="cause", title=Sentence("Cause"), hint=Sentence("code, like no-rule-matched")),
         Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
-        Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
+        Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID"), private=True),
         Filter(name="exam", title=Sentence("Exam"), kind="hidden"),
-        Filter(name="accession", title=Sentence("Accession number")),
+        Filter(name="accession", title=Sentence("Accession number"), private=True),
         Filter(name="node", title=Sentence("Node"), hint=Sentence("that it came from")),
         Filter(
             name="state",
@@ -99,6 +101,7 @@ class ObjectsView:
     errors: forms.FieldErrors
     typed: Mapping[str, str]
     picked: Picked
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ class _Page:
 
     def __init__(self, context: AdminContext) -> None:
         self._context = context
+        self._seal = FilterSeal(context.secret)
 
     def show(
         self,
@@ -135,7 +139,7 @@ class _Page:
         picked: Picked = NOTHING,
     ) -> Response:
         """Draw the list that the query asks for."""
-        asked = TABLE.ask(request.query_params)
+        asked, forgotten = self._seal.asked(TABLE, request)
         wanted = _filter(self._context, asked.values)
         place = held_objects.place_of(asked.after) or held_objects.FIRST
         found, total = self._context.database.read(_look, wanted, place, TABLE.size + 1).result()
@@ -150,12 +154,14 @@ class _Page:
             errors=errors or {},
             typed=typed or {},
             picked=picked,
+            forgotten=forgotten,
         )
         return shell.render(request, "held_objects", view, status)
 
     def act(self, request: Request, form: forms.FormFields, act: Act) -> Response:
         """Do with the picked objects what a form says, and go back to the list; or say why not."""
-        picked = TABLE.picked(form, request.query_params)
+        asked, forgotten = self._seal.asked(TABLE, request)
+        picked = TABLE.picked(form, asked)
         typed = {"reason": form.get("reason"), "to": form.get("to")}
         if len(typed["reason"]) not in REASON:
             wrong = {"reason": Sentence("Say why, in 3 to 500 characters.")}
@@ -164,6 +170,8 @@ class _Page:
             return self.show(request, Sentence("Pick the rows first. Nothing was changed."), 422, {}, typed)
         who = Deciding(actor=request.state.actor, at=time.time(), address=request.state.address, reason=typed["reason"])
         try:
+            if forgotten and picked.expected is not None:  # nobody knows any more which list it was
+                raise OtherCount
             done = act(self._rows(picked), who)
         except OtherCount:
             changed = Sentence("The list has changed meanwhile: look again. Nothing was changed.")
@@ -171,7 +179,11 @@ class _Page:
         except BadContent:
             wrong = {"to": Sentence("Choose a destination.")}
             return self.show(request, None, 422, wrong, typed, picked)
-        return shell.go(TABLE.ask(request.query_params).link(), told(done))
+        return shell.go(asked.link(), told(done))
+
+    def find(self, request: Request, form: forms.FormFields) -> Response:
+        """Go to the list with filters, of which the private ones are sealed."""
+        return shell.go(self._seal.address(TABLE, form, request.state.actor))
 
     def _rows(self, picked: Picked) -> Sequence[int]:
         """The picked objects. Raises OtherCount."""
@@ -198,6 +210,10 @@ def router(context: AdminContext) -> APIRouter:
         if judged is None:
             raise Problem(404, "No such object waits")
         return shell.render(request, "held_object", _object(context, judged))
+
+    @routes.post("/holds/objects/find", dependencies=[SHOWS_NOTHING])
+    async def find(request: Request) -> Response:
+        return page.find(request, await forms.read(request))
 
     @routes.post("/holds/objects/route", dependencies=needs)
     async def route(request: Request) -> Response:

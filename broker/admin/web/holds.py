@@ -17,9 +17,10 @@ from sqlalchemy import Connection
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
-from broker.admin.viewing import shows, viewing_of
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.hold_words import told, told_with_jobs
+from broker.admin.web.kept import FilterSeal
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import counted
@@ -49,6 +50,7 @@ REASON = range(3, 501)  # characters
 TABLE = Table(
     path="/holds",
     region="held",
+    finds="/holds/find",
     title=Sentence("Holds"),
     columns=(
         Column(name="pick", title=Sentence("Pick")),
@@ -66,9 +68,9 @@ TABLE = Table(
     filters=(
         Filter(name="error", title=Sentence("Cause"), hint=Sentence("code, like no-rule-matched")),
         Filter(name="node", title=Sentence("Node"), hint=Sentence("that it is for, or came from")),
-        Filter(name="accession", title=Sentence("Accession number")),
+        Filter(name="accession", title=Sentence("Accession number"), private=True),
         Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
-        Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
+        Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID"), private=True),
         Filter(name="lane", title=Sentence("Lane"), kind="hidden"),
         Filter(name="exam", title=Sentence("Exam"), kind="hidden"),
     ),
@@ -94,7 +96,7 @@ class HoldsView:
     """A page of what waits.
 
     `problem`: why nothing was changed; `reason` and `picked`: what was typed and picked before. `older`: what is picked
-    would go over newer versions.
+    would go over newer versions. `forgotten`: the address holds a search that cannot be read here.
     """
 
     listing: Listing[HoldLine]
@@ -104,6 +106,7 @@ class HoldsView:
     reason: str
     picked: Picked
     older: bool = False
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class _Page:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
         self._database = context.database
+        self._seal = FilterSeal(context.secret)
 
     def show(
         self,
@@ -133,7 +137,7 @@ class _Page:
         older: bool = False,
     ) -> Response:
         """Draw the list that the query asks for."""
-        asked = TABLE.ask(request.query_params)
+        asked, forgotten = self._seal.asked(TABLE, request)
         after = waiting.place_of(asked.after) or waiting.BEFORE_ALL
         rows, total = self._database.read(_look, self._wanted(request, asked.values), after, TABLE.size + 1).result()
         patients = Right.PATIENTS in request.state.rights
@@ -149,13 +153,14 @@ class _Page:
             reason=reason,
             picked=picked,
             older=older,
+            forgotten=forgotten,
         )
         return shell.render(request, "holds", view, status)
 
     def release(self, request: Request, form: forms.FormFields) -> Response:
         """Try picked jobs again, and let picked objects go the way of today's rules."""
         who, where, now = request.state.actor, request.state.address, time.time()
-        picked, anyway = TABLE.picked(form, request.query_params), bool(form.get("anyway"))
+        picked, anyway = self._picked(request, form), bool(form.get("anyway"))
 
         def end(connection: Connection, row: int) -> bool:
             return holds.release(connection, row, who, now, where, anyway=anyway)
@@ -170,7 +175,7 @@ class _Page:
 
     def discard(self, request: Request, form: forms.FormFields) -> Response:
         """Give picked jobs and objects up."""
-        picked, reason = TABLE.picked(form, request.query_params), form.get("reason")
+        picked, reason = self._picked(request, form), form.get("reason")
         who, where, now = request.state.actor, request.state.address, time.time()
         if len(reason) not in REASON:
             wrong = {"reason": Sentence("Say why, in 3 to 500 characters.")}
@@ -203,10 +208,17 @@ class _Page:
         if jobs or not held:
             ended = self._database.execute(holds.end_all, lambda _: jobs, end)
             self._context.wake()
-        back = TABLE.ask(request.query_params).link()
+        back = self._seal.asked(TABLE, request)[0].link()
         if not held:
             return shell.go(back, done(ended))
         return shell.go(back, told_with_jobs(objects(held), ended) if jobs else told(objects(held)))
+
+    def find(self, request: Request, form: forms.FormFields) -> Response:
+        """Go to the list with filters, of which the private ones are sealed."""
+        return shell.go(self._seal.address(TABLE, form, request.state.actor))
+
+    def _picked(self, request: Request, form: forms.FormFields) -> Picked:
+        return TABLE.picked(form, self._seal.asked(TABLE, request)[0])
 
     def _rows(self, request: Request, picked: Picked) -> tuple[Sequence[int], Sequence[int]]:
         """The rows of picked jobs, and those of picked objects. Raises OtherCount."""
@@ -215,6 +227,8 @@ class _Page:
             keys = [key for key in picked.keys if len(key) < 19]
             objects = [int(key[1:]) for key in keys if key[:1] == "o" and key[1:].isdecimal() and patients]
             return [int(key) for key in keys if key.isdecimal()], objects
+        if self._seal.asked(TABLE, request)[1]:  # nobody knows any more which list it was
+            raise OtherCount
         wanted = self._wanted(request, picked.values)
         jobs, held = self._database.read(waiting.rows, wanted.objects, wanted.jobs, picked.expected + 1).result()
         if len(jobs) + len(held) != picked.expected:
@@ -244,6 +258,10 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("/holds", dependencies=[shows("objects")])
     def show(request: Request) -> Response:
         return page.show(request)
+
+    @routes.post("/holds/find", dependencies=[SHOWS_NOTHING])
+    async def find(request: Request) -> Response:
+        return page.find(request, await forms.read(request))
 
     @routes.post("/holds/release", dependencies=[NEEDS[Right.WORK], shows("objects")])
     async def release(request: Request) -> Response:

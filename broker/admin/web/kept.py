@@ -11,10 +11,16 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+
+from fastapi import Request
 
 from broker.accounts.second_factor.seal import Seal, SealBroken
+from broker.admin.web.forms import FormFields
+from broker.admin.web.listing import SEALED, Asked, Table
 
 LONGEST = 16_384  # characters of a sealed text
+TYPED = 250  # characters of a filter that are handed on
 
 
 class FilterSeal:
@@ -40,3 +46,16 @@ class FilterSeal:
         except (binascii.Error, SealBroken, ValueError):
             return None
         return found
+
+    def asked(self, table: Table, request: Request) -> tuple[Asked, bool]:
+        """What a request asks of a table, and whether its sealed filters cannot be read."""
+        sealed = request.query_params.get(SEALED, "")
+        private = self.open(sealed, request.state.actor)
+        return table.ask(request.query_params, private or {}, sealed if private else ""), private is None
+
+    def address(self, table: Table, form: FormFields, actor: str) -> str:
+        """The address of a list with the filters of a form; of one that cannot be used the page there tells."""
+        given = {one.name: value[:TYPED] for one in table.filters if (value := form.get(one.name))}
+        private = {one.name: given.pop(one.name) for one in table.filters if one.private and one.name in given}
+        asked = table.ask({}, private, self.close(private, actor))
+        return replace(asked, values=given).link()

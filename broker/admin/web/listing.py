@@ -76,13 +76,13 @@ class Table:
     size: int = 50
     finds: str = ""
 
-    def picked(self, form: FormFields, query: Mapping[str, str]) -> Picked:
-        """The rows that a person picked in a form of this table. `query`: the filters, in the address of the form."""
+    def picked(self, form: FormFields, asked: Asked) -> Picked:
+        """The rows that a person picked in a form of this table. `asked`: its filters, in the address of the form."""
         every = form.get("every")
         return Picked(
             keys=tuple(key for key in form.all("row")[:MOST_PICKED] if _KEY.match(key)),
             expected=int(every) if re.fullmatch(r"\d{1,5}", every) else None,
-            values=self.ask(query).values,
+            values=asked.values,
         )
 
     def ask(self, query: Mapping[str, str], private: Mapping[str, str] = _NONE, sealed: str = "") -> Asked:

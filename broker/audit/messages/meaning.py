@@ -98,6 +98,7 @@ _WHOLE = {
     "worklist.queried": Meaning(QUERY, "E"),
     "objects.received": Meaning(INSTANCES_TRANSFERRED, "C"),
     "objects.purged": Meaning(INSTANCES_ACCESSED, "D"),
+    "objects.thinned": Meaning(INSTANCES_ACCESSED, "D"),
     "objects.sent": Meaning(INSTANCES_TRANSFERRED, "C"),
 }
 

@@ -13,10 +13,12 @@ import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error
-from broker.cli.exams.finding import Json
+from broker.cli.exams.finding import Json, number_of
 from broker.cli.exams.finding import app as app
 from broker.cli.output import say, say_json, show_table
 
+Accession = Annotated[str, typer.Option(help="In place of the number: the accession number of the order.")]
+AnyOrder = Annotated[int, typer.Argument(help="Our own number of the order, as `broker order find` shows it.")]
 Order = Annotated[int, typer.Argument(help="Our own number of the order, as `broker order find` shows it.", min=1)]
 Document = Annotated[
     typer.FileText,
@@ -78,8 +80,9 @@ def edit(order: Order, document: Document, reason: Reason, as_json: Json = False
 
 @app.command()
 def move(
-    order: Order,
     reason: Reason,
+    order: AnyOrder = 0,
+    accession: Accession = "",
     step: Step = "",
     station: Annotated[list[str] | None, typer.Option(help="Scheduled Station AE Title; may be repeated.")] = None,
     date: Annotated[str, typer.Option(help="Day, like 2026-03-12.")] = "",
@@ -88,6 +91,7 @@ def move(
 ) -> None:
     """Move a step that has not begun to another station or another time."""
     with exit_on_error():
+        order = order or number_of(config, accession)
         body = {
             "ScheduledProcedureStepID": step or _only_step(config, order),
             "ScheduledStationAETitle": station or [],
@@ -100,17 +104,21 @@ def move(
 
 
 @app.command()
-def cancel(order: Order, reason: Reason, config: Config = None) -> None:
+def cancel(reason: Reason, order: AnyOrder = 0, accession: Accession = "", config: Config = None) -> None:
     """Cancel an order that has not begun. Again is no error."""
     with exit_on_error():
+        order = order or number_of(config, accession)
         placed = ask(config, "POST", f"/orders/{order}/cancel", {"reason": reason})
     _told(placed)
 
 
 @app.command()
-def reopen(order: Order, reason: Reason, step: Step = "", config: Config = None) -> None:
+def reopen(
+    reason: Reason, order: AnyOrder = 0, accession: Accession = "", step: Step = "", config: Config = None
+) -> None:
     """Let an ended step begin again: devices show it. No message can do this."""
     with exit_on_error():
+        order = order or number_of(config, accession)
         body = {"ScheduledProcedureStepID": step or _only_step(config, order), "reason": reason}
         placed = ask(config, "POST", f"/orders/{order}/reopen", body)
     _told(placed)

@@ -9,7 +9,7 @@ from typing import Any
 from broker.cli.asking.anywhere import ask
 from broker.cli.output import say, say_json, show_table
 
-COUNTS = ("objects", "bytes", "held", "released")
+COUNTS = ("objects", "bytes", "held", "released", "left", "removed")
 SHOWN = 1000  # spoiled objects of which each is told
 
 
@@ -41,3 +41,5 @@ def _show(total: Counter[str], spoiled: list[dict[str, Any]]) -> None:
     say(f"{total['objects']} objects of {total['bytes'] / 2**20:.1f} MiB read, {total['spoiled']} are not as received")
     if total["held"] or total["released"]:
         say(f"deliveries held: {total['held']}, released: {total['released']}")
+    if total["left"]:
+        say(f"files of purged objects, left by a broker that was killed: {total['left']}, removed: {total['removed']}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker import telemetry
+from broker.backup.last import LastBackup
 from broker.backup.last import last as last_backup
 from broker.model.contact import NodeContacts
 from broker.model.lane import Lane
@@ -185,12 +186,10 @@ def certificate_facts() -> tuple[CertificateFact, ...]:
     return tuple(CertificateFact(place=sample.labels["key"], ends_at=sample.value) for sample in samples)
 
 
-def backup_fact(data: Path) -> BackupFact | None:
-    """The last backup that `broker backup` made of a data folder."""
-    known = last_backup(data)
-    if known is None:
-        return None
-    return BackupFact(good_at=known.good_at, seconds=known.seconds, failed_at=known.failed_at, failed=known.failed)
+def backup_fact(data: Path, *, daily: bool) -> BackupFact | None:
+    """The last backup of a data folder; None if there was none, and the broker makes none by itself (`daily`)."""
+    known = last_backup(data) or (LastBackup() if daily else None)
+    return None if known is None else BackupFact(**known.model_dump(), daily=daily)
 
 
 def traffic_fact(rates: Rates) -> TrafficFact:

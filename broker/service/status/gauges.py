@@ -152,8 +152,15 @@ def _duties(facts: BrokerFacts) -> Iterator[Metric]:
 
 
 def _backup(facts: BrokerFacts) -> Iterator[Metric]:
-    """Nothing where no `broker backup` ran yet: others may back up by other means."""
+    """Nothing where no `broker backup` ran yet and none is to be made: others may back up by other means."""
     if facts.backup is not None:
+        proven: _Samples = [([], facts.backup.proven_at)] if facts.backup.proven_at else []
+        yield _gauge(
+            "broker_backup_proven_timestamp_seconds",
+            "When the last good backup was read again and restored for a trial",
+            [],
+            proven,
+        )
         good: _Samples = [([], facts.backup.good_at)]
         yield _gauge("broker_backup_last_success_timestamp_seconds", "When the last good backup began", [], good)
         failed: _Samples = [([], float(bool(facts.backup.failed)))]

@@ -220,6 +220,12 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     return set(rows.scalars())
 
 
+def purged_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
+    """Those of some spool files whose object was purged: they should be gone."""
+    rows = select(_t.c.path).where(_HAS_FILE, _t.c.path.in_(padded(paths)), (_t.c.state + "") == InstanceState.PURGED)
+    return set(connection.execute(rows).scalars())
+
+
 def newest_files(connection: Connection, limit: int) -> list[str]:
     """Spool files of the objects that came last, by their names, which begin with the hour."""
     query = select(_t.c.path).where(_HAS_FILE, _t.c.state != InstanceState.PURGED).order_by(_t.c.path.desc())

@@ -71,15 +71,18 @@ def findings(text: str) -> list[str]:
         "DL3042 pip keeps no cache",
         holds=all("--no-cache-dir" in r for r in runs if re.search(r"pip .*install ", r) and "uninstall" not in r),
     )
-    tools = r"apt-get|\bgcc\b|\bmake\b|pip3? install|build-essential|\bgit\b"
+    tools = r"\bgcc\b|\bmake\b|pip3? install|build-essential|\bgit\b|-dev\b"
     rule("no build tools in the image", holds=not any(re.search(tools, run) for run in last.all("RUN")))
+    packaged = [run for run in runs if "apt-get install" in run]
+    rule("DL3015 no recommended packages", holds=all("--no-install-recommends" in run for run in packaged))
+    rule("DL3009 no lists of packages stay", holds=all("rm -rf /var/lib/apt/lists/*" in run for run in packaged))
     secret = r"(?i)(password|secret|token|passcode)\w*="
     rule(
         "no secret in ENV or ARG",
         holds=not any(re.search(secret, v) for s in stages for v in s.all("ENV") + s.all("ARG")),
     )
     rule("it stops by SIGTERM", holds=last.all("STOPSIGNAL") == ["SIGTERM"])
-    rule("its data is a volume", holds=last.all("VOLUME") == ['["/data"]'])
+    rule("its data is a volume", holds=last.all("VOLUME") == ['["/data", "/backup"]'])
     return broken
 
 

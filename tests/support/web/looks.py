@@ -96,7 +96,7 @@ def _last(filled: Filled) -> dict[str, Any]:
 def looks(routers: Iterable[APIRouter], filled: Filled) -> list[Look]:
     """Everything to look at, by the routes of the application."""
     routes = [route for one in routers for route in one.routes if isinstance(route, Route)]
-    tables = {table.path: table for table in _tables()}
+    tables = {table.path: table for table in all_tables()}
     found = [look for route in routes for look in _of(route, tables.get(route.path.removesuffix("/find")), filled)]
     return list({str(look): look for look in found}.values())
 
@@ -222,7 +222,7 @@ def _posted(route: Route, path: str, filled: Filled, values: Mapping[str, Any], 
         yield Look("POST", path, {**needed, "after": last})
 
 
-def _tables() -> Sequence[Table]:
+def all_tables() -> Sequence[Table]:
     """The tables of all pages; the routes have loaded their modules."""
     modules = [module for name, module in sys.modules.items() if name.startswith("broker.admin.web.")]
     return list(

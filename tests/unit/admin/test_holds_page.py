@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.service.rest import TOKEN, application
-from support.web.held import hold_jobs, hold_objects, object_states, states
+from support.web.held import hold_jobs, hold_object, hold_objects, object_states, states
 
 from broker.admin.web.hold_words import told
 from broker.routing.holding import Ending
@@ -141,3 +141,25 @@ def test_what_became_of_objects_is_told_of_each_ending() -> None:
     for ending in Ending:
         assert told(Counter({ending: 2})).values == {"n": 2}
     assert told(Counter({Ending.PURGED: 1, Ending.GONE: 2})).values["gone"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "change"), [("/holds", "/holds/discard"), ("/holds/objects", "/holds/objects/discard")]
+)
+def test_a_study_is_looked_for_without_standing_in_the_address(mixed: Database, path: str, change: str) -> None:
+    hold_object(mixed, 70, 1_796_094_900.0, "2026-12-01T08:00:00", StudyInstanceUID="2.999.70")
+    found = ask(mixed, f"{path}/find", study="2.999.70", device="CT01")
+    assert "<b>1</b> found" in found.text
+    assert "2.999.70" not in str(found.url)
+    assert "device=CT01" in str(found.url)
+    assert 'value="2.999.70"' in found.text
+    assert "<b>1</b> found" not in ask(mixed, f"{path}?study=2.999.70").text
+    told = "This search is no longer known here"
+    assert told not in found.text
+    assert told in ask(mixed, f"{path}?find=of-somebody-else").text
+    every = "121" if path == "/holds" else "61"
+    lost = ask(mixed, f"{change}?find=of-somebody-else", every=every, reason="a phantom")
+    assert (lost.status_code, "The list has changed" in lost.text) == (409, True)
+    assert object_states(mixed).count("held") == 61
+    assert ask(mixed, f"{change}?{found.url.query.decode()}", every="1", reason="a phantom").status_code == 200
+    assert (object_states(mixed).count("discarded"), states(mixed).count("discarded")) == (1, 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from support.web.looks import all_tables
+
+import broker.admin.web.pages  # noqa: F401  # loads the tables of all pages
 from broker.admin.web.kept import LONGEST, FilterSeal
 from broker.admin.web.listing import SEALED, Column, Filter, Table
 from broker.admin.web.words import Sentence
@@ -41,3 +44,14 @@ def test_private_filters_stand_in_no_address() -> None:
         assert "Wa" not in link
         assert f"{SEALED}=sealed" in link
         assert "day=2026-03-12" in link
+
+
+def test_no_filter_that_may_name_a_patient_stands_in_an_address() -> None:
+    """A hidden one holds a number of ours, as that of the audit trail does."""
+    names = {"accession", "study", "patient", "patient_id", "name", "number", "born", "procedure", "referring"}
+    every = [(table.path, one) for table in all_tables() for one in table.filters if one.name in names]
+    assert len(every) > 8
+    assert {(path, one.name) for path, one in every if not one.private and one.kind != "hidden"} == {
+        ("/audit", "patient")
+    }
+    assert all(table.finds for table in all_tables() if any(one.private for one in table.filters))

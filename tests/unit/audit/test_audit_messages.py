@@ -50,6 +50,7 @@ TABLE = [
     ("job.released", "job", "110103", None, "U", "0"),
     ("objects.received", "study", "110104", None, "C", "0"),
     ("objects.purged", "objects", "110103", None, "D", "0"),
+    ("objects.thinned", "objects", "110103", None, "D", "0"),
     ("message.thinned", "message", "110110", None, "D", "0"),
     ("study.thinned", "study", "110103", None, "D", "0"),
     ("objects.sent", "study", "110104", None, "C", "0"),

@@ -40,6 +40,10 @@ STATUS = {
         node("ct1", "disabled", ago=59 * 60), node("a-node-with-a-name-that-is-longer-than-most-are", "new", ago=None),
     ],
     "senders": [{"name": "RIS|HOSPITAL", "silent": True, "last_at": NOW - 4320, "expected": 40.0}],
+    "backup": {
+        "good_at": NOW - 7200, "seconds": 61.0, "restored": True, "proven_at": NOW - 7000, "failed": "", "failed_at": 0,
+        "folder": "/backups/broker-2030-03-17",
+    },
     "disks": [
         {"holds": ["data", "spool"], "free": 2e11, "size": 1e12, "forecast": {"known": True, "full_at": NOW + 18_000}}
     ],

@@ -6,7 +6,7 @@ What may name a patient is sent in a body, and stands in the address of the list
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,7 +17,7 @@ from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.exams import words
 from broker.admin.web.kept import FilterSeal
-from broker.admin.web.listing import SEALED, Asked, Column, Filter, Listing, Table
+from broker.admin.web.listing import Asked, Column, Filter, Listing, Table
 from broker.admin.web.search import Finder, SearchHit, Wanted
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
@@ -26,7 +26,6 @@ from broker.exams.finding import ExamWish
 from broker.model.exam import ExamLine
 
 HITS = 20  # of the search box
-LONGEST = 250  # characters of a filter that are handed on
 LINK = PageLink(title=Sentence("Exams"), path="/exams", icon="exams", right=Right.PATIENTS)
 TABLE = Table(
     path="/exams",
@@ -98,9 +97,7 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.get("/exams", dependencies=[shows("order")])
     def page(request: Request) -> Response:
-        sealed = request.query_params.get(SEALED, "")
-        private = seal.open(sealed, request.state.actor)
-        asked = TABLE.ask(request.query_params, private or {}, sealed if private else "")
+        asked, forgotten = seal.asked(TABLE, request)
         wish = _wish(asked)
         found = context.database.read(finding.find, wish, finding.place_of(asked.after), TABLE.size).result()
         viewing_of(request).many(len(found.lines), wish.given)
@@ -114,7 +111,7 @@ def router(context: AdminContext) -> APIRouter:
                 next_key="" if found.after is None else finding.place_text(found.after),
                 uncounted=not found.whole,
             ),
-            forgotten=private is None,
+            forgotten=forgotten,
             looks_on=found.after is not None and len(found.lines) < TABLE.size,
             unfindable=context.database.read(finding.unfindable).result() if wish.name or wish.born else 0,
             may_work=Right.WORK in request.state.rights,
@@ -123,11 +120,7 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.post("/exams/find", dependencies=[SHOWS_NOTHING])
     async def find(request: Request) -> Response:
-        form = await forms.read(request)
-        given = {one.name: value[:LONGEST] for one in TABLE.filters if (value := form.get(one.name))}
-        private = {one.name: given.pop(one.name) for one in TABLE.filters if one.private and one.name in given}
-        asked = TABLE.ask({}, private, seal.close(private, request.state.actor))
-        return shell.go(replace(asked, values=given).link())  # what cannot be used is told there
+        return shell.go(seal.address(TABLE, await forms.read(request), request.state.actor))
 
     return routes
 

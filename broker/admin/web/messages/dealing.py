@@ -37,7 +37,7 @@ def router(context: AdminContext) -> APIRouter:
     async def deal_picked(request: Request) -> Response:
         form = await forms.read(request)
         table = filters.table_of(request)
-        picked, why = table.picked(form, request.query_params), form.get("reason")
+        picked, why = table.picked(form, table.ask(request.query_params)), form.get("reason")
         if picked.is_empty:
             problem = Sentence("Pick the rows first. Nothing was changed.")
             return await run_in_threadpool(pages.show, request, problem, 422)

@@ -23,7 +23,7 @@ from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.holds import REASON
 from broker.admin.web.kept import FilterSeal
-from broker.admin.web.listing import CAP, NOTHING, SEALED, Asked, Listing, Picked
+from broker.admin.web.listing import CAP, NOTHING, Asked, Listing, Picked
 from broker.admin.web.queue import lanes, told, waiting
 from broker.admin.web.queue.lanes import AGES, QueueLane, QueueNode
 from broker.admin.web.queue.waiting import QueueLine, table_for
@@ -125,11 +125,7 @@ class _Page:
     def find(self, request: Request, form: forms.FormFields) -> Response:
         """Go to the list with filters, of which the private ones are sealed."""
         table = table_for(patients=Right.PATIENTS in request.state.rights)
-        given = {one.name: form.get(one.name) for one in table.filters}
-        private = {one.name: given.pop(one.name) for one in table.filters if one.private}
-        private = {name: value for name, value in private.items() if value}
-        asked = table.ask(given, private, self._seal.close(private, request.state.actor))
-        return shell.go(asked.link())
+        return shell.go(self._seal.address(table, form, request.state.actor))
 
     def retry(self, request: Request, form: forms.FormFields) -> Response:
         """Try picked jobs at once; of held ones, as if for the first time."""
@@ -196,10 +192,7 @@ class _Page:
 
     def _ask(self, request: Request) -> tuple[Asked, bool]:
         """What is asked for, and whether its sealed filters cannot be read."""
-        patients, sealed = Right.PATIENTS in request.state.rights, request.query_params.get(SEALED, "")
-        private = self._seal.open(sealed, request.state.actor) if patients else {}
-        known = sealed if private else ""
-        return table_for(patients=patients).ask(request.query_params, private or {}, known), private is None
+        return self._seal.asked(table_for(patients=Right.PATIENTS in request.state.rights), request)
 
     def _listing(self, request: Request, asked: Asked) -> Listing[QueueLine]:
         patients, size = Right.PATIENTS in request.state.rights, asked.table.size
@@ -222,7 +215,7 @@ class _Page:
     ) -> Response:
         """Do something with the jobs that are meant, and go back to the list; or say why not."""
         asked, forgotten = self._ask(request)
-        picked, reason = asked.table.picked(form, request.query_params), form.get("reason")
+        picked, reason = asked.table.picked(form, asked), form.get("reason")
         wrong = dict(errors or {})
         if question and len(reason) not in REASON:
             wrong["reason"] = _SAY_WHY

@@ -17,7 +17,7 @@ from broker.admin.routers import page_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.kept import FilterSeal
-from broker.admin.web.listing import SEALED, Column, Filter, Listing, Table, midnight
+from broker.admin.web.listing import Column, Filter, Listing, Table, midnight
 from broker.admin.web.shell import PageLink
 from broker.admin.web.studies import words
 from broker.admin.web.words import Sentence
@@ -88,9 +88,7 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.get("/studies", dependencies=[shows("study")])
     def page(request: Request) -> Response:
-        sealed = request.query_params.get(SEALED, "")
-        private = seal.open(sealed, request.state.actor)
-        asked = TABLE.ask(request.query_params, private or {}, sealed if private else "")
+        asked, forgotten = seal.asked(TABLE, request)
         wanted = filter_of(asked.values, context.settings.zone())
         found = context.database.read(summaries.page, wanted, newest.place_of(asked.after), TABLE.size).result()
         viewing_of(request).many(len(found.studies), asked.values)
@@ -102,19 +100,14 @@ def router(context: AdminContext) -> APIRouter:
                 next_key=newest.place_text(found.after) if found.after else "",
                 uncounted=found.after is not None,
             ),
-            forgotten=private is None,
+            forgotten=forgotten,
             looks_on=found.after is not None and len(found.studies) < TABLE.size,
         )
         return shell.render(request, "studies", view)
 
     @routes.post("/studies/find", dependencies=[SHOWS_NOTHING])
     async def find(request: Request) -> Response:
-        form = await forms.read(request)
-        given = {one.name: form.get(one.name) for one in TABLE.filters}
-        private = {one.name: given.pop(one.name) for one in TABLE.filters if one.private}
-        private = {name: value for name, value in private.items() if value}
-        asked = TABLE.ask(given, private, seal.close(private, request.state.actor))
-        return shell.go(asked.link())
+        return shell.go(seal.address(TABLE, await forms.read(request), request.state.actor))
 
     return routes
 

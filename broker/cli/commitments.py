@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -73,9 +74,25 @@ def show(
     say(f"transaction {one['transaction_uid']}{' (duplicate)' if one['duplicate'] else ''}")
     say(f"{one['objects']} objects: {one['committed']} committed, {one['failed']} failed")
     for each in one["asks"]:
-        asked = f" since {clock(each['asked_at'])}" if each["asked_at"] else ""
-        say(f"{each['node']} is asked for {each['objects']} objects, time {each['attempt']}: {each['state']}{asked}")
+        say(_asked(each, clock))
     rows = [(each["sop_instance"], each["result"], each["reason"]) for each in one["listed"]]
     show_table(("object", "result", "reason"), rows, whole=("object",))
     if reasons := Counter(each["reason"] for each in one["listed"] if each["reason"]):
         say(", ".join(f"{count} with reason {code}" for code, count in reasons.most_common()))
+
+
+def _asked(each: Mapping[str, Any], clock: Callable[[float], str]) -> str:
+    """What a node was asked for, when, and when it answered."""
+    what = f"{each['node']}, question {each['attempt']}, {each['objects']} objects: "
+    when = f"asked {clock(each['asked_at'])}, " if each["asked_at"] else ""
+    match each["state"]:
+        case "waiting":
+            return f"{what}to be asked"
+        case "asked":
+            return f"{what}asked {clock(each['asked_at'])}, no answer yet"
+        case "answered":
+            return f"{what}{when}answered {clock(each['answered_at'])}"
+        case "refused":
+            return f"{what}it refused to be asked"
+        case _:
+            return f"{what}{when}no answer in time"

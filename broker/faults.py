@@ -31,6 +31,8 @@ POINTS = frozenset(
         "delivery.sent",  # the destination has answered, nothing recorded yet
         "mpps.send",  # before an N-CREATE, N-SET or N-EVENT-REPORT is passed on
         "mpps.sent",  # the receiver has answered, nothing recorded yet
+        "commitment.send",  # before an archive is asked for storage commitment, or a modality told
+        "commitment.sent",  # it has answered, nothing recorded yet
         "feedback.send",  # before a message goes to a RIS
         "feedback.sent",  # the RIS has answered, nothing recorded yet
     }

@@ -72,6 +72,7 @@ FIELDS = frozenset(
         "limit",
         "code",
         "count",
+        "failed",
         "instances",
         "orders",
         "bytes",

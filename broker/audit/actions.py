@@ -20,6 +20,7 @@ THINGS = {
     "appointment": Sentence("appointment"),
     "tombstone": Sentence("cancel that came early"),
     "job": Sentence("job"),
+    "commitment": Sentence("storage commitment"),
     "nodes": Sentence("nodes"),
     "node": Sentence("node"),
     "knock": Sentence("unknown device"),
@@ -213,6 +214,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
     "import": ["listed"],
     "tombstone": ["thinned"],
     "job": ["released", "discarded", "rerouted"],
+    "commitment": ["received", "viewed", "listed", "refused", "thinned"],
     "device": ["refused"],
     "node": [
         "added",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes, simulating
+from broker.cli import commitments, documents, hl7, mapping, mpps, nodes, simulating
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.exams import changing
@@ -37,6 +37,7 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(holds.app, name="holds")
 app.add_typer(studies.app, name="studies")
 app.add_typer(mpps.app, name="mpps")
+app.add_typer(commitments.app, name="commitments")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(messages.app, name="messages")
 app.add_typer(nodes.app, name="nodes")

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from broker.commitment import commitment_sender
+from broker.conformance.facts import StatementFacts
 from broker.delivery import mpps_sender
 from broker.dicom import uids
-from broker.dicom.association.user import ECHO
+from broker.dicom.association.user import ECHO, Proposal
 from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse.served import ServiceOffer, served
 from broker.worklist.source import source_import
@@ -31,9 +33,9 @@ class ProposedContexts:
     apart: bool
 
 
-def accepted(private_classes: Iterable[str]) -> tuple[ServiceOffer, ...]:
+def accepted(facts: StatementFacts) -> tuple[ServiceOffer, ...]:
     """The services that the DICOM door offers as SCP."""
-    return served(private_classes)
+    return served(facts.settings.dicom.private_sop_classes, commits=facts.commits)
 
 
 def storage_offer(private_classes: Iterable[str]) -> ServiceOffer:
@@ -41,22 +43,22 @@ def storage_offer(private_classes: Iterable[str]) -> ServiceOffer:
     return next(offer for offer in served(private_classes) if offer.classes & uids.STORAGE_CLASSES)
 
 
-def proposed() -> tuple[ProposedContexts, ...]:
+def proposed(facts: StatementFacts) -> tuple[ProposedContexts, ...]:
     """What the broker proposes besides objects, for which see `proposed_for`."""
-    echo, asking = ECHO, source_import.PROPOSAL
+    asking = [_one("Asking archives for storage commitment (N-ACTION)", "SCU", commitment_sender.ASKING)]
+    telling = [_one("Results of storage commitment (N-EVENT-REPORT)", "SCP", commitment_sender.REPORTING)]
+    return (*_always(), *(asking if facts.asks else ()), *(telling if facts.commits else ()))
+
+
+def _one(activity: str, role: str, proposal: Proposal) -> ProposedContexts:
+    pairs = tuple((proposal.abstract_syntax, syntax) for syntax in proposal.transfer_syntaxes)
+    return ProposedContexts(activity, role, pairs, apart=False)
+
+
+def _always() -> tuple[ProposedContexts, ...]:
     return (
-        ProposedContexts(
-            "Test of a system (C-ECHO)",
-            "SCU",
-            tuple((echo.abstract_syntax, syntax) for syntax in echo.transfer_syntaxes),
-            apart=False,
-        ),
-        ProposedContexts(
-            "Import of the worklist of another server (C-FIND)",
-            "SCU",
-            tuple((asking.abstract_syntax, syntax) for syntax in asking.transfer_syntaxes),
-            apart=False,
-        ),
+        _one("Test of a system (C-ECHO)", "SCU", ECHO),
+        _one("Import of the worklist of another server (C-FIND)", "SCU", source_import.PROPOSAL),
         ProposedContexts(
             "Passing on of MPPS messages (N-CREATE, N-SET)", "SCU", tuple(mpps_sender.FORWARD), apart=True
         ),

@@ -23,6 +23,8 @@ MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"  # Modality Performed Procedure Step
 PERFORMED_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 PERFORMED_STEP_NOTIFICATION = "1.2.840.10008.3.1.2.3.5"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"  # Storage Commitment Push Model
+STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"  # its one well-known SOP instance
 
 IMPLICIT_LE = str(ImplicitVRLittleEndian)
 EXPLICIT_LE = str(ExplicitVRLittleEndian)
@@ -46,7 +48,7 @@ _NEWER_STORAGE = {
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
     "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
 }
-_NO_STORAGE = frozenset({"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.2"})
+_NO_STORAGE = frozenset({"1.2.840.10008.1.3.10", STORAGE_COMMITMENT, "1.2.840.10008.1.20.2"})
 
 
 def _registered(kind: str, word: str = "") -> frozenset[str]:

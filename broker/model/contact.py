@@ -15,12 +15,14 @@ class ContactKind(StrEnum):
     QUERY = "query"
     PERFORMED = "performed step"
     IMAGE = "image"
+    REQUEST = "commitment request"
     MESSAGE = "message"
     REFUSED = "refused"
     DELIVERY = "delivery"
     FEEDBACK = "feedback"
     PASSED_ON = "passed on"  # an MPPS message, or the event that one made
     NOTICE = "notice"  # that a rule acted
+    COMMITMENT = "commitment"  # an archive was asked, or a modality told
     IMPORT = "import"
     FAILED = "failed"
 
@@ -31,6 +33,7 @@ _OUTWARD = frozenset(
         ContactKind.FEEDBACK,
         ContactKind.PASSED_ON,
         ContactKind.NOTICE,
+        ContactKind.COMMITMENT,
         ContactKind.IMPORT,
         ContactKind.FAILED,
     }

@@ -19,6 +19,7 @@ class LaneKind(StrEnum):
     MPPS_EVENT = "mpps-event"  # tells subscribers of performed steps by N-EVENT-REPORT
     AUDIT = "audit"  # sends the audit trail to a repository by syslog
     NOTIFY = "notify"  # tells people and programs that a rule matched, by a webhook or mail
+    COMMITMENT = "commitment"  # asks archives for storage commitment, and tells modalities the result
 
 
 class JobKind(StrEnum):
@@ -31,6 +32,8 @@ class JobKind(StrEnum):
     MPPS_EVENT = "mpps-event"  # mpps_message: the event that it made
     AUDIT = "audit"  # audit: the last row of a run of rows
     NOTIFY = "notify"  # notice
+    COMMITMENT_ASK = "commitment-ask"  # commitment_ask: an archive is asked, on a commitment lane
+    COMMITMENT_REPORT = "commitment-report"  # commitment: its modality is told, on a commitment lane
     MPPS_CHANGE = "mpps-change"  # mpps: a change by the broker or a person; `-` and the revision follow when stored
 
 

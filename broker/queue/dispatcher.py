@@ -35,7 +35,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       returned, but too old      held as `gave-up`             as above             held       job.held
 
     Too old is what has waited for `give_up` and was tried as often as that takes, itself or its lane. What is in a lane
-    for an audit repository is never too old.
+    for an audit repository is never too old, in one of storage commitment after a day.
 
     Doubt is about an item that the destination did not take, perhaps by its own fault: it answered A7xx or 0110, or it
     ended the association in the middle of it (`queue.evidence`). Such an item goes last: behind all others of its lane,

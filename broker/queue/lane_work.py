@@ -25,7 +25,9 @@ from broker.store.db.database import Database
 from broker.store.jobs import Job
 
 LEASE = 60.0  # seconds
-FOR_EVER = frozenset({LaneKind.AUDIT})  # jobs of these lanes are never too old: no person could do what they are for
+# seconds until a job of these lanes is too old at the latest. No person could do what those of audit are for; a result
+# of storage commitment that nobody takes for a day needs one
+GIVE_UP = {LaneKind.AUDIT: math.inf, LaneKind.COMMITMENT: 86_400.0}
 
 Handler = Callable[[str, Feed], Awaitable[None]]  # the name of the lane's node, and its jobs
 
@@ -87,7 +89,9 @@ class LaneWork:
     async def run(self, lane: Lane, *, stat_only: bool = False) -> None:
         """Run the handler of a lane once, and conclude from how it ended. `stat_only`: with what is STAT alone."""
         tools = self._tools
-        policy = replace(tools.policy, give_up=math.inf) if lane.kind in FOR_EVER else tools.policy
+        policy = tools.policy
+        if (give_up := GIVE_UP.get(lane.kind)) is not None:
+            policy = replace(policy, give_up=give_up if math.isinf(give_up) else min(give_up, policy.give_up))
         seen = self._evidence.setdefault(lane, Evidence())
         handed = tools.hand_over if lane.kind is LaneKind.DELIVER and not stat_only else None
         shared = (

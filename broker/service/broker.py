@@ -104,7 +104,7 @@ class Broker:
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
         self._sending = Sending(base, remotes, receivers, repositories, notice_tls, folders, data.owner(), fail)
-        self._imaging = Imaging(base, self._sending.wake, hand_over=self._sending.hand_over)
+        self._imaging = Imaging(base, self._sending.wake, None, self._sending.hand_over, self._sending.reported)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)

@@ -20,7 +20,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
     jobs, objects *   hour    500 rows            16 to 512         primary keys, ix_job_subject, indexes of the study
-    notices, studies* hour    500 rows            16 to 512         primary keys, ix_job_subject, keys of instance
+    notices, studies* hour    500 rows            16 to 512         primary keys, ix_job_subject; also commitments
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
     import notes *    hour    500 rows            16 to 512         ix_import_item_last_at
@@ -208,7 +208,7 @@ class Housekeeping:
         now, kept = time.time(), self._settings.retention
         wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
         for rule, days in (
-            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES)),
+            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES, thinning.COMMITMENTS)),
             (thinning.OBJECTS, kept.objects_days),
             (thinning.STEP_EVENTS, kept.step_events_days),
             (thinning.AUDIT, kept.audit_days),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from broker import telemetry
+from broker.commitment.scp import CommitmentService
 from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import served
@@ -40,6 +41,7 @@ _CONTACTS = {
     cmd.C_STORE_RQ: ContactKind.IMAGE,
     cmd.N_CREATE_RQ: ContactKind.PERFORMED,
     cmd.N_SET_RQ: ContactKind.PERFORMED,
+    cmd.N_ACTION_RQ: ContactKind.REQUEST,
 }
 
 
@@ -52,11 +54,12 @@ class Imaging:
         wake: Callable[[], None],
         ports: Mapping[str, int] | None = None,
         hand_over: HandOver | None = None,
+        reported: Callable[[str], None] = lambda node: None,
     ) -> None:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
         `ports`: by listener, what the first process has bound; this one joins it there.
-        `hand_over`: the lanes of this process, if it has some.
+        `hand_over`: the lanes of this process, if it has some. `reported` hears, in a thread, which archive reports.
         """
         settings, database, directory = foundation.settings, foundation.database, foundation.directory
         self._settings = settings
@@ -84,6 +87,7 @@ class Imaging:
         self._performed = PerformedStepService(
             database, directory, settings.zone(), settings.worklist.charset, wake, self._tally
         )
+        self._commitment = CommitmentService(database, directory, wake, self._tally, reported)
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
         self._worklists: list[WorklistService] = []
@@ -112,17 +116,6 @@ class Imaging:
             tally=self._tally,
         )
         self._worklists.append(worklist)
-        queries = Service(
-            served.WORKLIST.classes,
-            served.WORKLIST.choose,
-            {cmd.C_FIND_RQ: worklist.find},
-            negotiate=negotiate,
-        )
-        verification = Service(
-            served.VERIFICATION.classes,
-            served.VERIFICATION.choose,
-            {cmd.C_ECHO_RQ: self._echo},
-        )
         admission = NodeAdmission(
             self._directory,
             settings.dicom.ae_title,
@@ -136,10 +129,7 @@ class Imaging:
             host,
             port,
             admission=admission,
-            services=[
-                self._noting(service)
-                for service in (verification, queries, self._storage.service(), *self._performed.services())
-            ],
+            services=[self._noting(service) for service in self._services(worklist)],
             tls=tls,
             reuse_port=settings.service.workers > 1,
             known=self._directory.is_caller,
@@ -155,6 +145,16 @@ class Imaging:
                 associations_per_second=limits.associations_per_second,
                 open_bytes=limits.dicom_open_pdus,
             ),
+        )
+
+    def _services(self, worklist: WorklistService) -> Sequence[Service]:
+        offer, echo = served.WORKLIST, served.VERIFICATION
+        return (
+            Service(echo.classes, echo.choose, {cmd.C_ECHO_RQ: self._echo}),
+            Service(offer.classes, offer.choose, {cmd.C_FIND_RQ: worklist.find}, negotiate=negotiate),
+            self._storage.service(),
+            *self._performed.services(),
+            self._commitment.service(),
         )
 
     def _noting(self, service: Service) -> Service:
@@ -249,6 +249,7 @@ class Imaging:
         """Wait for the threads that receive, and write what callers did since the last time."""
         self._storage.close()
         self._performed.close()
+        self._commitment.close()
         try:
             self.write_behind(everything=True)
         except StoreUnavailable as error:

@@ -11,6 +11,8 @@ from datetime import tzinfo
 from functools import partial
 
 from broker import telemetry
+from broker.commitment.commitment_sender import CommitmentSender
+from broker.commitment.judging import Judging
 from broker.delivery.audit_sender import AuditSender
 from broker.delivery.bucket.s3_sender import S3Carrier
 from broker.delivery.failing_over import FailingOver
@@ -24,6 +26,7 @@ from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.notices.wording import Teller
 from broker.delivery.object_sender import ByKind, Carrier, OneByOne
 from broker.delivery.web.stow_sender import StowCarrier
+from broker.dicom.dimse import served
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
 from broker.model.lane import Lane, LaneKind
@@ -41,6 +44,7 @@ _CONTACTS = {
     LaneKind.MPPS_EVENT: ContactKind.PASSED_ON,
     LaneKind.AUDIT: ContactKind.DELIVERY,
     LaneKind.NOTIFY: ContactKind.NOTICE,
+    LaneKind.COMMITMENT: ContactKind.COMMITMENT,
 }
 LOOK = 2.0  # seconds between two looks for destinations that are away
 AGAIN = 5.0  # seconds until leases are freed again that could not be
@@ -78,6 +82,7 @@ class Sending:
         self._audit = AuditSender(database, node, repositories, title, zone, refresh)
         teller, titled = Teller(title, zone, settings.web.url), foundation.directory.titled
         self._notices = NoticeSender(database, node, titled, notice_tls, teller, refresh)
+        self._commitments = CommitmentSender(database, node, remotes, titled, foundation.audit.tally, refresh)
         self._directory = foundation.directory
         self._nodes = {node.name: node for node in self._directory.nodes}
         self._freed = False
@@ -88,9 +93,12 @@ class Sending:
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
+        accepted = served.storage(settings.dicom.private_sop_classes).classes
+        self._judging = Judging(database, foundation.spool, foundation.directory, accepted, self._dispatcher.wake)
         self._failing_over = FailingOver(database, lambda: self._directory.nodes, node, self._dispatcher.wake)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
         self.hand_over = self._dispatcher.hand_over
+        self.reported = self._commitments.reported  # tells of a report of an archive, see `Imaging`
         self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _lanes(self, base: Foundation, folders: FolderCarrier) -> Dispatcher:
@@ -109,6 +117,7 @@ class Sending:
                 LaneKind.MPPS_EVENT: self._mpps.notify,
                 LaneKind.AUDIT: self._audit,
                 LaneKind.NOTIFY: self._notices,
+                LaneKind.COMMITMENT: self._commitments,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             self._owner,
@@ -188,11 +197,14 @@ class Sending:
                 return
             await self.free_leases()
         failing_over = asyncio.get_running_loop().create_task(self._fail_over())
+        self._judging.start()
         try:
             await self._dispatcher.run()
         finally:
             self._stopping.set()
+            self._judging.stop()
             await failing_over
+            await asyncio.to_thread(self._judging.join)
 
     async def stop(self, grace: float) -> None:
         """Let running deliveries end within `grace` seconds, then close all associations and connections."""
@@ -206,6 +218,7 @@ class Sending:
         await self._audit.close()
         if self._running is not None:
             await self._running
+        await asyncio.to_thread(self._commitments.close)
 
     def _died(self, task: asyncio.Task[None]) -> None:
         """End the broker if the dispatcher ended by an error: half of it would go on. The supervisor restarts all."""

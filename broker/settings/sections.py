@@ -192,8 +192,8 @@ class RetentionSection(Section):
 
     jobs_days: Days = Field(
         default=30,
-        description="Done jobs, and studies whose objects are all purged. Jobs of an object stay until it is "
-        "purged. An object that comes again later is "
+        description="Done jobs, requests for storage commitment whose jobs are gone, and studies whose objects are all "
+        "purged. Jobs of an object stay until it is purged. An object that comes again later is "
         "delivered again. Notices of rules go with their jobs: if an object of the study comes after that, the rule "
         "tells of it again.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from broker import telemetry, tls
@@ -27,7 +27,7 @@ from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
 from broker.site.nodes import Node
 from broker.site.proof import identifies, is_bound, presents
-from broker.site.tables.roles import BLOCKED, DISABLED
+from broker.site.tables.roles import BLOCKED, DISABLED, NO_COMMITMENT, Commitment
 
 PATIENCE = 2.0  # seconds for the addresses of host names
 
@@ -39,6 +39,7 @@ class Directory:
         self.nodes: tuple[Node, ...] = ()
         self._by_name: dict[str, Node] = {}
         self._told: tuple[Node, ...] = ()
+        self._proofs: Mapping[str, Commitment] = {}
         self._barred = False  # there is a node that is disabled or blocked
         self._addresses: dict[str, frozenset[str]] = {}
         self._names = HostNames(self._note_addresses)
@@ -59,6 +60,7 @@ class Directory:
         self._addresses |= {host: frozenset({address}) for host, address in addresses.items() if address}
         self._by_name = {node.name: node for node in nodes}
         self._told = tuple(node for node in nodes if node.told)
+        self._proofs = {node.name: node.commitment for node in nodes if node.commitment != NO_COMMITMENT}
         self._barred = any(not node.active for node in nodes)
         self.nodes = tuple(nodes)
         with self._sorting:
@@ -141,6 +143,10 @@ class Directory:
         """How a caller that was let in is served: as the node of its address, else as one of its AE title."""
         node = self.caller(ae_title, address)
         return (node.device if node is not None else None) or DEFAULT
+
+    def proofs(self) -> Mapping[str, Commitment]:
+        """The destinations that count for storage commitment, by name, and what proves that they have an object."""
+        return self._proofs
 
     def subscribers(self) -> tuple[Node, ...]:
         """The nodes that are sent feedback on orders; the same tuple as long as no node changes."""

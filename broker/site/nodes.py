@@ -20,7 +20,7 @@ from broker.site.source import Source
 from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail
 from broker.site.tables.node_table import NodeTable
-from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NOTIFY, State
+from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NO_COMMITMENT, NOTIFY, Commitment, State
 from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import place_of
@@ -59,6 +59,7 @@ class Node:
     failover_after: float = 300  # seconds that it must have been away
     bandwidth: int | None = None  # bytes of objects in a second; None: no limit
     send_windows_stat: bool = False  # what is STAT is sent at any time
+    commitment: Commitment = NO_COMMITMENT  # what proves to a modality that it has its objects
     feedback: Feedback | None = None
     device: Device | None = None
     source: Source | None = None
@@ -222,6 +223,7 @@ def _node(table: NodeTable) -> Node:
         failover_after=table.failover_after,
         bandwidth=table.bandwidth,
         send_windows_stat=table.send_windows_stat,
+        commitment=table.commitment,
         feedback=table.feedback,
         device=table.device,
         source=table.source,

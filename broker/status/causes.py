@@ -39,6 +39,8 @@ _CODES = {
     "file-altered": Sentence("its bytes are not those that were received"),
     "not-in-charset": Sentence("a text has no place in the character set of the receiver"),
     "not-sent": Sentence("the broker could not make it: the log says why"),
+    "no-message": Sentence("what was to be sent is no longer there"),
+    "no-address": Sentence("it has no host and port here, and has not called to be told"),
     "no-notice": Sentence("the notice is no longer there"),
     "tls-files": Sentence("the TLS files of the node cannot be used"),
     "smtp-no-tls": Sentence("the mail server offers no TLS"),
@@ -195,4 +197,5 @@ _WORK = {
     LaneKind.MPPS_EVENT: Sentence("notices of performed steps"),
     LaneKind.AUDIT: Sentence("the audit trail"),
     LaneKind.NOTIFY: Sentence("notices of rules"),
+    LaneKind.COMMITMENT: Sentence("storage commitment"),
 }

@@ -31,6 +31,7 @@ _notice = tables.notice
 _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
 _study = tables.study
 _mpps, _link, _gathering = tables.mpps, tables.mpps_link, tables.gathering
+_commitment, _ask = tables.commitment, tables.commitment_ask
 _ENDED = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
 _NAMED = text("mpps_link.study_instance_uid <> ''")  # as the partial index says it
 
@@ -77,6 +78,16 @@ def _notice_is_over(before: float) -> ColumnElement[bool]:
     """Made before, and its job is gone. An object that comes for its study later is told again."""
     job = select(_job.c.id).where(_job.c.subject == _notice.c.id, _job.c.kind == JobKind.NOTIFY.value).limit(1)
     return and_(_notice.c.at < before, job.scalar_subquery().is_(None))
+
+
+def _commitment_is_over(before: float) -> ColumnElement[bool]:
+    """Judged before, and the jobs that told of it or asked for it are gone."""
+    told = select(_job.c.id).where(_job.c.subject == _commitment.c.id, _job.c.kind == JobKind.COMMITMENT_REPORT.value)
+    asking = (_job.c.subject == _ask.c.id) & (_job.c.kind == JobKind.COMMITMENT_ASK.value)
+    asked = select(_job.c.id).join(_ask, asking).where(_ask.c.commitment == _commitment.c.id)
+    jobs = (one.limit(1).scalar_subquery().is_(None) for one in (told, asked))
+    last = select(func.max(_commitment.c.id)).scalar_subquery()  # SQLite would give its number again
+    return and_(_commitment.c.judged_at < before, *jobs, _commitment.c.id < last)
 
 
 def _event_is_over(before: float) -> ColumnElement[bool]:
@@ -144,6 +155,9 @@ def _refused_is_over(before: float) -> ColumnElement[bool]:
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
 NOTICES = ThinningRule(name="notices", age=_notice.c.at, over=_notice_is_over)
+COMMITMENTS = ThinningRule(
+    name="commitments", age=_commitment.c.received_at, over=_commitment_is_over, noted="commitment"
+)
 STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 OBJECTS = ThinningRule(name="objects", age=_instance.c.received_at, over=_object_is_over, noted="objects")

@@ -239,6 +239,7 @@ KNOWN = {
     "broker/admin/web/kept.py": "at most 16,384 characters, which this installation sealed",
     "broker/backup/spool_copy.py": "lines of a backup, at most 10,000 characters each, by a command",
     "broker/audit/kept.py": "a file of our own, read at the start",
+    "broker/commitment/data_sets.py": "called in threads of the door",
     "broker/mpps/dataset.py": "called in the threads of the door",
     "broker/routing/reception.py": "called in threads of the spool",
     "broker/routing/rejudging.py": "called in threads of the web",

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, insert, text
 from support.scale import scaled
 from support.store.history import around, history
 
@@ -28,6 +28,10 @@ from broker.orders.stories import identity
 from broker.routing import sweep
 from broker.store import jobs, lanes, thinning
 from broker.store.audit import trail
+from broker.store.commitments import asks, judged, listing, requests
+from broker.store.commitments.judged import ObjectChange
+from broker.store.commitments.packing import pack_references
+from broker.store.commitments.states import ObjectReference
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
@@ -41,6 +45,7 @@ from broker.store.images.instances import InstanceState
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, overdue
 from broker.store.orders import authorities, closing, joined_names
+from broker.store.schema import tables
 from broker.store.thinning import ThinningRule
 
 COUNT = scaled(20_000, 500_000)
@@ -49,7 +54,7 @@ LARGE = "instance|job|content|audit|step_event|scheduled_step|step_station|mpps|
 RULES = (
     thinning.JOBS, thinning.OBJECTS, thinning.NOTICES, thinning.STEP_EVENTS, thinning.AUDIT, thinning.IMPORT_NOTES,
     thinning.ANSWERS, thinning.CANCELS, thinning.MESSAGES, thinning.REFUSED, thinning.SENT, thinning.STUDIES,
-    thinning.appointments("20260312000000"),
+    thinning.appointments("20260312000000"), thinning.COMMITMENTS,
 )  # fmt: skip
 Statement = tuple[str, Any]
 
@@ -263,6 +268,61 @@ def test_levels(gathering: Database, name: str) -> None:
     assert caught.plans
     for plan in caught.plans:
         assert not re.search(rf"SCAN ({LARGE}|gathering)\b(?!.*USING)|Seq Scan on ({LARGE}|gathering)\b", plan), plan
+
+
+COMMITMENTS: dict[str, Callable[[Connection], object]] = {
+    "due": lambda c: requests.due(c, 1e9, 600.0, 50),
+    "load": lambda c: requests.load(c, 7),
+    "versions": lambda c: judged.versions(c, [f"2.25.{number}" for number in range(200)]),
+    "deliveries": lambda c: judged.deliveries(c, IDS),
+    "bytes": lambda c: judged.kept_bytes(c, IDS[:50]),
+    "page": lambda c: judged.page(c, 7, 100, 200),
+    "settle": lambda c: judged.settle(c, 7, [ObjectChange(position=9, instance=9, reason=0, committed=[7])], 1.0),
+    "left": lambda c: judged.left(c, 200),
+    "asks": lambda c: (asks.of_request(c, 7), asks.by_uid(c, "2.25.7")),
+    "untold": lambda c: requests.is_untold(c, "ct", tried=True),
+    "purge": lambda c: instances.purgeable(c, time.time(), (0.0, 0), sweep.PAGE),
+    "list": lambda c: listing.lines(c, "", None, 2**62, 100),
+    "show": lambda c: (listing.line(c, 7), listing.objects(c, 7, -1, 1000)),
+}
+
+
+@pytest.fixture(scope="module")
+def committing(filled: Database) -> Database:
+    """Many requests that are judged, and one that waits, with many objects."""
+    listed, digest = pack_references([ObjectReference("1.2", f"2.25.{number}") for number in range(5000)])
+    shared = {"node": "ct", "calling_ae": "CT", "called_ae": "B", "peer": "", "repeat": 0, "verdict": b"", "looks": 1}
+    rows = [
+        shared | {"id": number, "transaction_uid": f"2.25.{number}", "received_at": float(number), "count": 5000,
+                  "listed": listed if number == 7 else b"", "digest": digest, "due_at": 1.0, "committed": 0,
+                  "state": "open" if number == 7 else "judged", "filed": 5000 if number == 7 else 0,
+                  "judged_at": None if number == 7 else float(number)}
+        for number in range(1, COUNT // 4)
+    ]  # fmt: skip
+    objects_ = [
+        {"commitment": request, "position": number, "instance": number, "reason": -1}
+        for request in range(7, 17)
+        for number in range(2000)
+    ]
+
+    def unit(connection: Connection) -> int:
+        connection.execute(insert(tables.commitment), rows)
+        return connection.execute(insert(tables.commitment_object), objects_).rowcount
+
+    filled.execute(unhurried(unit))
+    if filled.dialect == "postgresql":
+        for table in ("commitment", "commitment_object"):
+            filled.execute(lambda c, table=table: c.execute(text(f"ANALYZE {table}")).rowcount)  # type: ignore[misc]
+    return filled
+
+
+@pytest.mark.parametrize("name", COMMITMENTS)
+def test_commitments(committing: Database, name: str) -> None:
+    caught, large = Caught(committing), f"{LARGE}|commitment|commitment_object"
+    caught.run(COMMITMENTS[name])
+    assert caught.plans
+    for plan in caught.plans:
+        assert not re.search(rf"SCAN ({large})\b(?!.*USING)|Seq Scan on ({large})\b", plan), plan
 
 
 TRAILS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import struct
 import threading
 import zlib
@@ -18,6 +19,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from support.conformance import stated
 from support.conformance.stated import Pair
+from support.dicom.asking import Asking
+from support.dicom.commitments import ask, request
 from support.dicom.objects import Encoded, fresh_uid
 from support.dicom.raw import RawScu
 from support.dicom.raw_scp import RawScp
@@ -40,9 +43,10 @@ MAX, SOON = 128, 30
 CHUNK = 68  # bytes before the items of an association PDU
 SITE = "\n".join(
     f'[[node]]\nname = "{name}"\nkind = "dicom"\nae_title = "{name.upper()}"\nhost = "127.0.0.1"\nport = {{port}}\n'
-    f'roles = ["{role}"]\n'
+    f'roles = ["{role}"]\n' + ('commitment = "ask"\n' if name == "pacs" else "")
     for name, role in (
         ("pacs", "destination"),
+        ("ct", "modality"),
         ("ppsm", "mpps"),
         ("told", "mpps-notification"),
         ("other", "worklist"),
@@ -188,7 +192,12 @@ def test_the_door_accepts_what_the_statement_says_and_nothing_else(running: Runn
     pairs = sorted((uid, syntax) for uid in classes for syntax in syntaxes)
     assert said < set(pairs)
     assert _accepted(running.site.dicom, pairs) == said
-    assert said == {(uid, syntax) for offer in served((PRIVATE,)) for uid in offer.classes for syntax in offer.syntaxes}
+    assert said == {
+        (uid, syntax)
+        for offer in served((PRIVATE,), commits=True)
+        for uid in offer.classes
+        for syntax in offer.syntaxes
+    }
 
 
 def test_the_first_of_several_transfer_syntaxes_in_the_table_is_taken(running: Running) -> None:
@@ -252,7 +261,10 @@ def test_objects_are_proposed_as_the_statement_says(running: Running) -> None:
         return {pair[:2] for asked in running.capture.asked("PACS") for pair in asked.pairs()}
 
     wait_until(lambda: proposed() >= wanted, SOON, "all objects were offered to the destination")
+    asks = stated.proposed(running.statement, "Asking archives for storage commitment")
     for asked in running.capture.asked("PACS"):
+        if asked.pairs() == asks:
+            continue
         assert {pair[:2] for pair in asked.pairs()} <= wanted
         assert {role for _, _, role in asked.pairs()} == {"SCU"}
         assert {len(syntaxes) for _, syntaxes in asked.contexts} == {1}
@@ -283,6 +295,25 @@ def test_performed_steps_are_passed_on_and_told_as_the_statement_says(running: R
         for asked in running.capture.asked(title):
             assert asked.pairs() == stated.proposed(running.statement, activity)
             _plain(running, asked)
+
+
+def test_results_of_storage_commitment_are_told_and_asked_for_as_the_statement_says(running: Running) -> None:
+    asking, transaction = Asking(running.site.dicom, "BROKER", "CT"), fresh_uid()
+    assert ask(asking, request([(CT, "2.999.1")], transaction)) == 0
+    assert ask(asking, request([(CT, "2.999.2")], transaction)) == 0  # a duplicate has its result at once
+    wait_until(lambda: running.capture.asked("CT"), SOON, "the modality was called")
+    for asked in running.capture.asked("CT"):
+        assert asked.pairs() == stated.proposed(running.statement, "Results of storage commitment")
+        _plain(running, asked)
+    with sqlite3.connect(running.site.data / "broker.db", timeout=20) as database:
+        database.execute(
+            "insert into job (kind, lane, subject, detail, state, priority, due_at, attempts, failures, lease_owner,"
+            " lease_until, fence, last_error, created_at) values"
+            " ('commitment-ask', 'commitment:pacs', 1, '{}', 'ready', 5, 0, 0, 0, '', 0, 0, '', 0)"
+        )
+    wanted = stated.proposed(running.statement, "Asking archives for storage commitment")
+    assert wanted
+    wait_until(lambda: wanted in [one.pairs() for one in running.capture.asked("PACS")], SOON, "the archive was called")
 
 
 def test_a_worklist_is_imported_and_a_node_tested_as_the_statement_says(running: Running) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from broker.admin.api import (
     audit,
+    commitments,
     conformance,
     doctor,
     fsck,
@@ -40,6 +41,7 @@ ROUTES = (
     doctor,
     fsck,
     mpps,
+    commitments,
     trying,
     actions,  # before journal: its paths are no numbers of messages
     journal,

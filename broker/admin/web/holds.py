@@ -44,6 +44,7 @@ KINDS = {
     LaneKind.MPPS_EVENT: Sentence("news of MPPS"),
     LaneKind.AUDIT: Sentence("audit messages"),
     LaneKind.NOTIFY: Sentence("notices of rules"),
+    LaneKind.COMMITMENT: Sentence("storage commitment"),
 }
 REASON = range(3, 501)  # characters
 TABLE = Table(

@@ -77,6 +77,7 @@ _RECORDS = {
     "job": INSTANCES_ACCESSED,
     "objects": INSTANCES_ACCESSED,
     "study": INSTANCES_ACCESSED,
+    "commitment": INSTANCES_ACCESSED,
 }
 _ALERTS = {
     "node": NETWORK_CONFIGURATION,

@@ -85,7 +85,8 @@ def show(study: Uid, config: Config = None, as_json: Json = False) -> None:
         say(f"  series {series['series']}: {series['objects']} objects since {clock(series['first_at'])}")
     for each in one["destinations"]:
         note = "" if each["known"] else " (no destination any more)"
-        say(f"{each['node']}: {_counts(each)}{' (paused)' if each['paused'] else note}")
+        proven = f", {each['committed']} committed" if each["committed"] else ""
+        say(f"{each['node']}: {_counts(each)}{proven}{' (paused)' if each['paused'] else note}")
         for cause in each["causes"]:
             say(f"  {cause['objects']} {cause['state']}: {cause['why']} ({cause['cause']})")
     show_decisions(one, clock)

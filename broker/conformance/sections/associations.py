@@ -29,7 +29,7 @@ _ANY = "Each SOP class of the table of storage SOP classes"
 def made(facts: StatementFacts) -> tuple[StatementSection, ...]:
     """Sections 7.1 and 7.2."""
     return _general(facts), section(
-        "7.2", "Application entities", _sequencing(facts), _initiation(), _acceptance(facts)
+        "7.2", "Application entities", _sequencing(facts), _initiation(facts), _acceptance(facts)
     )
 
 
@@ -100,24 +100,24 @@ def _sequencing(facts: StatementFacts) -> StatementSection:
     )
 
 
-def _initiation() -> StatementSection:
+def _initiation(facts: StatementFacts) -> StatementSection:
     rows = [
         (one.activity, named(sop_class), named(syntax), one.role, "none")
-        for one in contexts.proposed()
+        for one in contexts.proposed(facts)
         for sop_class, syntax in one.pairs
     ]
     return section(
         "7.2.2",
         "Association initiation policy",
         "The broker opens associations to forward objects, to pass on MPPS messages, to notify of MPPS events, to "
-        "import worklists and to test a system. Its calling AE title is its own; a worklist server may be asked under "
-        "another one (`source.calling_ae` of the node).",
+        "import worklists, to ask for storage commitment and tell its results, and to test a system. Its calling AE "
+        "title is its own; a worklist server may be asked under another one (`source.calling_ae` of the node).",
         table(
             PROPOSED_CONTEXTS,
             ("Activity", "Abstract syntax", "Transfer syntax", "Role", "Extended negotiation"),
             rows,
         ),
-        _said_of_contexts(),
+        _said_of_contexts(facts),
         "For a C-STORE the broker proposes what the objects that wait need, and what the destination has accepted "
         f"before, up to {MAX_CONTEXTS} contexts. Each context has one transfer syntax. Role: SCU. No extended "
         "negotiation.",
@@ -130,9 +130,9 @@ def _initiation() -> StatementSection:
     )
 
 
-def _said_of_contexts() -> str:
-    together = [one.activity for one in contexts.proposed() if not one.apart]
-    apart = [one.activity for one in contexts.proposed() if one.apart]
+def _said_of_contexts(facts: StatementFacts) -> str:
+    together = [one.activity for one in contexts.proposed(facts) if not one.apart]
+    apart = [one.activity for one in contexts.proposed(facts) if one.apart]
     return (
         f"One context with all transfer syntaxes: {'; '.join(together)}. A context for each transfer syntax: "
         f"{'; '.join(apart)}. SCP/SCU role selection is proposed where the role is SCP: then the broker takes this "
@@ -155,7 +155,7 @@ def _for_objects() -> TableBlock:
 
 def _acceptance(facts: StatementFacts) -> StatementSection:
     dicom = facts.settings.dicom
-    offers = contexts.accepted(dicom.private_sop_classes)
+    offers = contexts.accepted(facts)
     storage = contexts.storage_offer(dicom.private_sop_classes)
     rows = [
         (offer.service, named(sop_class), named(syntax), "SCP", _extended(offer))
@@ -178,7 +178,8 @@ def _acceptance(facts: StatementFacts) -> StatementSection:
         "that is Explicit VR Little Endian; without it the first compressed one in the order of the sender; without "
         "one the first of the uncompressed ones. A context of any other abstract syntax is refused with result 3, one "
         "without a known transfer syntax with result 4.",
-        "Role selection: the broker is SCP only. A requestor that proposes to be SCP itself gets 0 for this role.",
+        "Role selection: the broker is SCP only. A requestor that proposes to be SCP itself gets 0 for this role"
+        + (", but of storage commitment: an archive that was asked may report its result." if facts.commits else "."),
         table(
             STORAGE_CLASSES,
             ("SOP class", "UID"),

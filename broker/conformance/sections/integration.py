@@ -19,7 +19,7 @@ def made(facts: StatementFacts) -> StatementSection:
         "IHE integration statement",
         "Claims rest on the tests of the product. Results of a connectathon are not claimed.",
         table(ACTORS, ("Actor", "Profile", "Claim", "Remark"), _actors(facts)),
-        table(TRANSACTIONS, ("Transaction", "Name", "Claim", "Messages or service"), _transactions()),
+        table(TRANSACTIONS, ("Transaction", "Name", "Claim", "Messages or service"), _transactions(facts)),
     )
 
 
@@ -43,7 +43,8 @@ def _actors(facts: StatementFacts) -> list[tuple[str, str, str, str]]:
             "Image Manager / Image Archive",
             "SWF, SWF.b",
             NOT_CLAIMED,
-            "Objects are received and forwarded; there is no archive, no storage commitment and no query.",
+            "Objects are received and forwarded; there is no archive and no query. Storage commitment is that of "
+            "archives.",
         ),
         (
             "Secure Application",
@@ -55,8 +56,8 @@ def _actors(facts: StatementFacts) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _transactions() -> list[tuple[str, str, str, str]]:
-    served = {uid for offer in contexts.accepted(()) for uid in offer.classes}
+def _transactions(facts: StatementFacts) -> list[tuple[str, str, str, str]]:
+    served = {uid for offer in contexts.accepted(facts) for uid in offer.classes}
 
     def service(sop_class: str, text: str) -> tuple[str, str]:
         return (CLAIMED, text) if sop_class in served else (NOT_CLAIMED, "not served")
@@ -74,7 +75,7 @@ def _transactions() -> list[tuple[str, str, str, str]]:
             *service(uids.PERFORMED_STEP, "N-SET, SCP and SCU"),
         ),
         ("RAD-8", "Modality Images Stored", PART, "C-STORE, SCP and SCU, as a gateway before an archive"),
-        ("RAD-10", "Storage Commitment", *service("1.2.840.10008.1.20.1", "")),
+        ("RAD-10", "Storage Commitment", *_commitment(facts)),
         ("RAD-11", "Images Availability Query", NOT_CLAIMED, "not served"),
         ("RAD-12", "Patient Update", *_hl7("ADT")),
         ("RAD-13", "Procedure Updated", *_hl7("ORM", "OMI")),
@@ -83,6 +84,13 @@ def _transactions() -> list[tuple[str, str, str, str]]:
         ("RAD-49", "Instance Availability Notification", *service("1.2.840.10008.5.1.4.33", "")),
         ("ITI-20", "Record Audit Event", PART, "Audit messages to nodes with role `audit`"),
     ]
+
+
+def _commitment(facts: StatementFacts) -> tuple[str, str]:
+    """The broker commits nothing by itself: it tells what destinations prove."""
+    if not facts.commits:
+        return NOT_CLAIMED, "not served: no destination proves that it has objects"
+    return PART, "N-ACTION and N-EVENT-REPORT, SCP" + (" and SCU" if facts.asks else "") + ", see 5.2.6"
 
 
 def _hl7(*types: str) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def overview(facts: StatementFacts) -> StatementSection:
             ),
             section("1.1.1", "SR root templates", "None. The broker creates no SR documents."),
         ),
-        _services(),
+        _services(facts),
         section("1.3", "DICOM web services", "None."),
         section("1.4", "Media services", "None."),
         section("1.5", "Real-time video", "None."),
@@ -48,11 +48,11 @@ def overview(facts: StatementFacts) -> StatementSection:
     )
 
 
-def _services() -> StatementSection:
+def _services(facts: StatementFacts) -> StatementSection:
     """Which services the code serves and uses; what it does neither of stands there with N."""
-    serves = {uid for offer in contexts.accepted(()) for uid in offer.classes}
-    uses = {uid for one in contexts.proposed() for uid, _ in one.pairs if one.role == "SCU"}
-    tells = {uid for one in contexts.proposed() for uid, _ in one.pairs if one.role == "SCP"}
+    serves = {uid for offer in contexts.accepted(facts) for uid in offer.classes}
+    uses = {uid for one in contexts.proposed(facts) for uid, _ in one.pairs if one.role == "SCU"}
+    tells = {uid for one in contexts.proposed(facts) for uid, _ in one.pairs if one.role == "SCP"}
 
     def row(name: str, uid: str) -> tuple[str, str, str, str]:
         return name, uid, YES if uid in uses else NO, YES if uid in serves | tells else NO
@@ -73,7 +73,7 @@ def _services() -> StatementSection:
         row("Study Root Query/Retrieve - MOVE", "1.2.840.10008.5.1.4.1.2.2.2"),
     ]
     verification = row("Verification", uids.VERIFICATION)
-    commitment = row("Storage Commitment Push Model", "1.2.840.10008.1.20.1")
+    commitment = row("Storage Commitment Push Model", uids.STORAGE_COMMITMENT)
     storage = ("Storage", "the storage SOP classes of 7.2.3", YES, YES)
     prints = row("Basic Grayscale Print Management Meta", "1.2.840.10008.5.1.1.9")
     return section(

@@ -86,7 +86,7 @@ def made(facts: StatementFacts) -> StatementSection:
             section("6.2.3", "Unified Procedure Step"),
             section("6.2.4", "Instance Availability Notification"),
             section("6.2.5", "Storage", of("Parameters of receiving and forwarding", _STORAGE)),
-            section("6.2.6", "Storage Commitment"),
+            section("6.2.6", "Storage Commitment", _table_of("Proof of a destination", NodeTable, "", ("commitment",))),
             section("6.2.7", "Query and retrieve"),
             section("6.2.8", "Print"),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broker.conformance import contexts
 from broker.conformance.facts import StatementFacts
-from broker.conformance.sections import charsets, performed_steps, storing, worklist_keys
+from broker.conformance.sections import charsets, committing, performed_steps, storing, worklist_keys
 from broker.conformance.statement import StatementSection, points, section, table
 
 SERVICES = "Services of the application entity"
@@ -24,12 +24,7 @@ def made(facts: StatementFacts) -> StatementSection:
             section("5.2.3", "Unified Procedure Step"),
             section("5.2.4", "Instance Availability Notification", "Not supported: none is sent or received."),
             storing.made(facts),
-            section(
-                "5.2.6",
-                "Storage Commitment",
-                "Not supported, neither as SCP nor as SCU. A C-STORE that was answered with success is on stable "
-                "storage; a modality that needs storage commitment asks the archive.",
-            ),
+            committing.made(facts),
             section("5.2.7", "Query and retrieve", "Not supported, neither as SCP nor as SCU."),
             section("5.2.8", "Print"),
         ),
@@ -42,9 +37,9 @@ def made(facts: StatementFacts) -> StatementSection:
 
 
 def _mapping(facts: StatementFacts) -> StatementSection:
-    offers = contexts.accepted(facts.settings.dicom.private_sop_classes)
+    offers = contexts.accepted(facts)
     served = [(offer.service, facts.title, "SCP") for offer in offers]
-    used = [(one.activity, facts.title, one.role) for one in contexts.proposed()]
+    used = [(one.activity, facts.title, one.role) for one in contexts.proposed(facts)]
     forwarding = ("Forwarding of objects (C-STORE)", facts.title, "SCU")
     mapped = table(SERVICES, ("Service", "AE", "Role"), [*served, forwarding, *used])
     return section("5.1", "Mapping of services to application entities", mapped)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from broker.commitment.report_scp import ANSWERED as OF_REPORTS
+from broker.commitment.scp import ANSWERED as OF_COMMITMENT
 from broker.conformance.statement import StatementSection, TableBlock, points, section, table
 from broker.delivery.outcome import VERDICTS, JobVerdict, RequestKind, verdict
 from broker.dicom.dimse import command as cmd
@@ -26,7 +28,7 @@ _REQUESTS = {
     RequestKind.STORE: "C-STORE",
     RequestKind.CREATE: "N-CREATE",
     RequestKind.SET: "N-SET",
-    RequestKind.EVENT: "N-EVENT-REPORT",
+    RequestKind.EVENT: "N-EVENT-REPORT, N-ACTION",
 }
 _MPPS = {cmd.N_CREATE_RQ: "N-CREATE of MPPS", cmd.N_SET_RQ: "N-SET of MPPS", cmd.N_GET_RQ: "N-GET of MPPS"}
 
@@ -61,6 +63,8 @@ def _sent() -> StatementSection:
         _table("C-FIND of the worklist", OF_WORKLIST),
         _table("C-STORE", OF_STORAGE),
         *(_table(name, OF_PERFORMED_STEPS[field]) for field, name in _MPPS.items()),
+        _table("N-ACTION of storage commitment", OF_COMMITMENT),
+        _table("N-EVENT-REPORT of storage commitment", OF_REPORTS),
         _table("requests of any kind", serving.ANSWERED),
     )
 

@@ -38,6 +38,7 @@ def agree(
     roles: dict[str, Role] = {}
     for context in request.contexts:
         service = services.get(context.abstract_syntax) or akin.get(context.abstract_syntax)
+        service = service if service is None or service.offered() else None
         role = _role(proposed_roles.get(context.abstract_syntax), service)
         result = _result(context, service, role)
         results.append(result)

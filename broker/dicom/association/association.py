@@ -100,6 +100,7 @@ class Association(Operations):
             lambda _: self._fail_invocations()
         )  # also while the loop waits for others
         try:
+            self._server.established()
             await self._read()
         except ProtocolViolation as error:
             if not self._machine.over:

@@ -120,6 +120,8 @@ class Service:
     `service_class`: SOP classes unknown to us are served if the requestor says they belong to it (PS3.7 D.3.3.6).
     `members`: SOP classes that commands may name in a context of a meta SOP class.
     `negotiate`: answer to the service class application information of extended negotiation (PS3.7 D.3.3.5).
+    `offered`: whether the service is offered just now; else its contexts are refused as unknown ones.
+    `begun`: called with the peer once there is an association in which it may use the service, and with that.
     `ended`: called with the peer once its association is over, and whether that was by release (PS3.8 7.2).
     """
 
@@ -131,4 +133,6 @@ class Service:
     service_class: str = ""
     members: frozenset[str] = frozenset()
     negotiate: Callable[[str, bytes], bytes | None] = lambda sop_class, information: None
+    offered: Callable[[], bool] = lambda: True
+    begun: Callable[[PeerAE, Operations], None] = lambda peer, association: None
     ended: Callable[[PeerAE, bool], None] = lambda peer, released: None

@@ -41,6 +41,8 @@ RETRIEVE = ServiceOffer(
     "Modality Performed Procedure Step Retrieve", frozenset({uids.PERFORMED_STEP_RETRIEVE}), _LITTLE
 )
 
+COMMITMENT = ServiceOffer("Storage Commitment Push Model", frozenset({uids.STORAGE_COMMITMENT}), _LITTLE)
+
 ECHO_ANSWERED = (
     st.AnsweredStatus(st.SUCCESS, "The broker is well enough to serve: its database can be read."),
     st.AnsweredStatus(st.PROCESSING_FAILURE, "The database does not answer, or an internal error."),
@@ -52,6 +54,7 @@ def storage(private_classes: Iterable[str] = ()) -> ServiceOffer:
     return ServiceOffer("Storage", uids.STORAGE_CLASSES | frozenset(private_classes), uids.for_storage)
 
 
-def served(private_classes: Iterable[str] = ()) -> tuple[ServiceOffer, ...]:
-    """All that the door accepts."""
-    return VERIFICATION, storage(private_classes), WORKLIST, PERFORMED, RETRIEVE
+def served(private_classes: Iterable[str] = (), *, commits: bool = False) -> tuple[ServiceOffer, ...]:
+    """All that the door accepts. `commits`: a destination proves that it has objects."""
+    always = VERIFICATION, storage(private_classes), WORKLIST, PERFORMED, RETRIEVE
+    return (*always, COMMITMENT) if commits else always

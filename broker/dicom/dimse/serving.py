@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from broker import telemetry
 from broker.dicom.dimse import command as cmd
@@ -106,10 +106,19 @@ class RequestServer:
             for task in tasks:
                 task.cancel()
 
+    def established(self) -> None:
+        """The association is there: tell the services."""
+        for service in self._each():
+            service.begun(self._peer, self._association)
+
     def ended(self, *, released: bool) -> None:
         """The association is over and nothing runs any more: tell the services."""
-        for service in {id(service): service for service in self._services.values()}.values():
+        for service in self._each():
             service.ended(self._peer, released)
+
+    def _each(self) -> Iterable[Service]:
+        """The services of all contexts, each once."""
+        return {id(service): service for service in self._services.values()}.values()
 
     async def _handle(self, request: Request) -> None:
         """Run the handler; whatever happens the peer gets exactly one final answer."""

@@ -1,4 +1,4 @@
-"""Names the roles and states of nodes, as site.toml spells them."""
+"""Names the roles and states of nodes, and what proves that they have objects, as site.toml spells them."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ BLOCKED: Final = "blocked"
 Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist", "audit", "notify"]
 MPPS, MPPS_NOTIFICATION, AUDIT, NOTIFY = "mpps", "mpps-notification", "audit", "notify"
 CALLED = {"destination": "a destination", MPPS: "an mpps node", MPPS_NOTIFICATION: "an mpps-notification node"}
+# what proves to a modality that a destination has its objects: it says so when it is asked, or it has taken them
+Commitment = Literal["none", "ask", "delivered"]
+NO_COMMITMENT: Final = "none"
+ASK: Final = "ask"

@@ -22,15 +22,19 @@ MOST_CHANGES = 300  # audit rows; the first ones
 MOST_OBJECTS = 5_000  # of one study
 _audit, _message, _mpps, _link = tables.audit, tables.message, tables.mpps, tables.mpps_link
 _mpps_message, _instance, _job = tables.mpps_message, tables.instance, tables.job
+_committed = tables.committed
 _VIEWS = ("viewed", "listed", "explained", "compared", "exported")
 # the limit lets the study lead to its objects, and these to their deliveries
 _OBJECTS = select(_instance.c.id).where(_instance.c.study_instance_uid == bindparam("study")).limit(bindparam("most"))
 _OF_OBJECTS = _OBJECTS.subquery()
 _GROUPED = (_job.c.lane, _job.c.state, _job.c.last_error)
 _DELIVERIES = Prepared(
-    any=select(*_GROUPED, func.count(), func.min(_job.c.created_at), func.max(_job.c.done_at))
+    any=select(
+        *_GROUPED, func.count(), func.min(_job.c.created_at), func.max(_job.c.done_at), func.count(_committed.c.job)
+    )
     .select_from(_OF_OBJECTS)
     .join(_job, (_job.c.subject == _OF_OBJECTS.c.id) & (_job.c.kind == JobKind.DELIVER.value))
+    .outerjoin(_committed, _committed.c.job == _job.c.id)
     .group_by(*_GROUPED)
 )
 
@@ -73,7 +77,10 @@ class ImageGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryGroup:
-    """Deliveries of objects of one study on one lane that are in one state with one error."""
+    """Deliveries of objects of one study on one lane that are in one state with one error.
+
+    `committed`: those of which the destination has proven that it has the object.
+    """
 
     study: str
     lane: str
@@ -82,6 +89,7 @@ class DeliveryGroup:
     count: int
     first_at: float
     last_at: float | None  # of those that are done
+    committed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +198,7 @@ def deliveries(connection: Connection, studies: Iterable[str], most: int = MOST_
                     count=row[3],
                     first_at=row[4],
                     last_at=row[5],
+                    committed=row[6],
                 )
             )
     return found

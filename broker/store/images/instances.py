@@ -147,7 +147,7 @@ def as_stored(new: NewInstance, key: int, fresh: FreshBytes | None = None) -> St
 
 @dataclass(frozen=True, slots=True)
 class PurgeCandidate:
-    """An object by its place; `delivered`: every destination has had it long enough."""
+    """An object by its place; `delivered`: every destination has had it long enough, and nobody asks for it."""
 
     place: Place
     delivered: bool
@@ -246,6 +246,17 @@ def _all_done(before: float, given_up: float) -> ColumnElement[bool]:
     return one.scalar_subquery().is_(None)
 
 
+def _spared() -> ColumnElement[bool]:
+    """A request for storage commitment that is not judged names the object."""
+    named = tables.commitment_object
+    one = select(named.c.position).where(named.c.instance == _t.c.id, text("commitment_object.instance <> 0")).limit(1)
+    return one.scalar_subquery().is_not(None)
+
+
+def _may_go(before: float, given_up: float) -> ColumnElement[bool]:
+    return and_(_all_done(before, given_up), ~_spared())
+
+
 def purgeable(
     connection: Connection, before: float, place: Place, limit: int, given_up: float = NEVER
 ) -> list[PurgeCandidate]:
@@ -255,7 +266,7 @@ def purgeable(
     """
     here = tuple_(_t.c.received_at, _t.c.id) > tuple_(*place)
     query = (
-        select(_t.c.received_at, _t.c.id, _all_done(before, given_up))
+        select(_t.c.received_at, _t.c.id, _may_go(before, given_up))
         .where(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, here)
         .order_by(_t.c.received_at, _t.c.id)
         .limit(limit)
@@ -274,7 +285,7 @@ def mark_purged(connection: Connection, ids: Sequence[int], before: float, given
     connection.execute(select(_t.c.id).where(these).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
         update(_t)
-        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _all_done(before, given_up))
+        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _may_go(before, given_up))
         .values(state=InstanceState.PURGED)
         .returning(_t.c.id, _t.c.path)
     ).all()

@@ -11,6 +11,7 @@ from sqlmodel import Field
 
 from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import audit as tables_audit
+from broker.store.schema import commitments as tables_commitments
 from broker.store.schema import devices as tables_devices
 from broker.store.schema import drafts as tables_drafts
 from broker.store.schema import gatherings as tables_gatherings
@@ -217,3 +218,8 @@ pause = table_of(tables_pauses.PauseRow)
 notice = table_of(tables_notices.NoticeRow)
 study = table_of(tables_studies.StudyRow)
 study_key = table_of(tables_studies.StudyKeyRow)
+commitment = table_of(tables_commitments.CommitmentRow)
+commitment_object = table_of(tables_commitments.CommitmentObjectRow)
+commitment_ask = table_of(tables_commitments.CommitmentAskRow)
+commitment_uid = table_of(tables_commitments.CommitmentUidRow)
+committed = table_of(tables_commitments.CommittedRow)

@@ -60,16 +60,21 @@ _STATES: Mapping[str, DeliveryState] = {
     JobState.HELD: DeliveryState.HELD,
     JobState.DISCARDED: DeliveryState.GIVEN_UP,
 }
+TAKEN = (DeliveryState.SENT, DeliveryState.WARNED)
 OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD, DeliveryState.GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationCount:
-    """The deliveries of a study to a node, by what became of them. `errors`: codes of each state, with their number."""
+    """The deliveries of a study to a node, by what became of them. `errors`: codes of each state, with their number.
+
+    `committed`: objects of which the node has proven that it has them, for storage commitment.
+    """
 
     node: str
     states: Mapping[DeliveryState, int]
     errors: Mapping[DeliveryState, Counter[str]]
+    committed: int = 0
 
     @property
     def total(self) -> int:
@@ -79,7 +84,7 @@ class DestinationCount:
     @property
     def taken(self) -> int:
         """Objects that the node took."""
-        return self.states.get(DeliveryState.SENT, 0) + self.states.get(DeliveryState.WARNED, 0)
+        return sum(self.states.get(state, 0) for state in TAKEN)
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +134,7 @@ class SeriesCount:
 class _Tally:
     states: Counter[DeliveryState] = field(default_factory=Counter)
     errors: dict[DeliveryState, Counter[str]] = field(default_factory=dict)
+    committed: int = 0
 
 
 def state_of(job_state: str, error: str) -> DeliveryState:
@@ -163,9 +169,10 @@ def destinations(connection: Connection, study: str, most: int = ALL) -> list[De
         tally = tallies.setdefault(parts_of(group.lane)[1], _Tally())
         state = state_of(group.state, group.error)
         tally.states[state] += group.count
+        tally.committed += group.committed if state in TAKEN else 0
         if group.error and state is not DeliveryState.ELSEWHERE:
             tally.errors.setdefault(state, Counter())[group.error] += group.count
-    return [DestinationCount(node, one.states, one.errors) for node, one in sorted(tallies.items())]
+    return [DestinationCount(node, one.states, one.errors, one.committed) for node, one in sorted(tallies.items())]
 
 
 def series(connection: Connection, study: str) -> list[SeriesCount]:

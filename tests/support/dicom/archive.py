@@ -85,6 +85,7 @@ class Archive:
         self.associations: list[Association] = []  # those that brought a request
         self.port = 0
         self._reporting: set[asyncio.Task[None]] = set()
+        self._reported = asyncio.Event()
 
     def put(self, *objects: Encoded) -> None:
         """Hold these."""
@@ -252,6 +253,13 @@ class Archive:
         ds = from_bytes(await request.data.read_all(LIMIT), request.context.transfer_syntax)
         self.reports.append((request.command.number(cmd.EVENT_TYPE), ds))
         await request.respond(st.SUCCESS)
+        self._reported.set()
+
+    async def has(self, count: int) -> None:
+        """Wait, in the loop in which they come, until so many N-EVENT-REPORTs have been answered."""
+        while len(self.reports) < count:
+            self._reported = asyncio.Event()
+            await self._reported.wait()
 
     async def _commit(self, request: Request, asked: Dataset) -> None:
         """Report what is held: to the node of the requestor if it is known, else on its own association."""
@@ -347,9 +355,9 @@ def _counts(remaining: int, completed: int, failed: Dataset) -> dict[int, cmd.Va
 
 
 @contextmanager
-def archive(ae_title: str = "ARCHIVE") -> Iterator[Archive]:
-    """An archive that serves until the end of the block."""
-    made = Archive(ae_title)
+def archive(ae_title: str = "ARCHIVE", made: Archive | None = None) -> Iterator[Archive]:
+    """An archive that serves until the end of the block: one of this title, or `made`."""
+    made = made or Archive(ae_title)
     ready, stop = threading.Event(), []
     thread = threading.Thread(target=lambda: asyncio.run(made._serve(ready, stop)))
     thread.start()

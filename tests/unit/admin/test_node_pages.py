@@ -324,7 +324,8 @@ def test_other_destinations_are_added_by_the_form_and_rules_send_to_them(
 def test_windows_bandwidth_and_failover_have_fields(web: AppClient) -> None:
     share = {"name": "share", "kind": "folder", "path": "/mnt/research", "role-destination": "yes"}
     assert "share was added." in text(post(web, "/nodes/add", **share))
-    sent = share | {"name": "other", "send_windows": "Sat,Sun", "bandwidth": "2000000", "failover": "share"}
+    sent = share | {"name": "other", "send_windows": "Sat,Sun", "bandwidth": "2000000", "failover": "share",
+                    "commitment": "delivered"}  # fmt: skip
     for key, wrong, words in (
         ("send_windows", "18-6", "days are Mon"),
         ("bandwidth", "fast", "whole number"),
@@ -334,6 +335,7 @@ def test_windows_bandwidth_and_failover_have_fields(web: AppClient) -> None:
     assert "other was added." in text(post(web, "/nodes/add", **sent))
     stored = table(web, "other")
     assert (stored["send_windows"], stored["bandwidth"], stored["failover"]) == ("Sat,Sun", 2_000_000, ["share"])
+    assert stored["commitment"] == "delivered"
     page = web.get("/nodes/other/edit").text
     assert 'value="share"' in page
     assert 'value="2000000"' in page

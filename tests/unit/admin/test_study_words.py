@@ -27,6 +27,8 @@ def test_every_state_has_words() -> None:
 def test_a_destination_is_told_by_its_states_in_one_order() -> None:
     one = DestinationCount("pacs", {DeliveryState.HELD: 1, DeliveryState.SENT: 12_000, DeliveryState.WAITING: 0}, {})
     assert [(tone, SAY(said)) for tone, said in words.delivered(one)] == [("ok", "12,000 sent"), ("bad", "1 held")]
+    proven = DestinationCount("pacs", {DeliveryState.SENT: 2}, {}, 2)
+    assert [SAY(said) for _, said in words.delivered(proven)] == ["2 sent", "2 committed"]
 
 
 @pytest.mark.parametrize(

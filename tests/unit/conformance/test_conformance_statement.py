@@ -24,6 +24,7 @@ from broker.conformance.sections import (
     annexes,
     associations,
     charsets,
+    committing,
     integration,
     parameters,
     performed_steps,
@@ -91,6 +92,22 @@ def test_it_has_every_section_of_the_outline_in_its_order(statement: Conformance
     assert [path for path in paths if path in OUTLINE.split()] == OUTLINE.split()
     assert len(set(paths)) == len(paths)
     assert all(one.blocks or one.sections for one in statement.all_sections())
+
+
+def test_storage_commitment_is_stated_as_destinations_prove_it() -> None:
+    table_of = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "10.66.77.88", "port": 104,
+                "roles": ["destination"]}  # fmt: skip
+    for proof, role in (("ask", "SCP and SCU"), ("delivered", "SCP")):
+        facts = StatementFacts(load(None), parse_nodes([table_of | {"commitment": proof}]))
+        made = document(statement_of(facts, DAY))
+        claims = {row["Transaction"]: row for row in stated.table(made, integration.TRANSACTIONS)}
+        assert claims["RAD-10"]["Claim"] == "in part"
+        assert claims["RAD-10"]["Messages or service"].split(", ")[1] == role
+        asked = [row["Activity"] for row in stated.table(made, associations.PROPOSED_CONTEXTS)]
+        assert any(one.startswith("Asking archives") for one in asked) == (proof == "ask")
+        assert any(one.startswith("Results of storage commitment") for one in asked)
+        reasons = {row["Reason"] for row in stated.table(made, committing.REASONS)}
+        assert reasons == {"0110", "0112", "0119", "0122", "0131", "0213"}
 
 
 def test_what_is_not_supported_is_said(statement: ConformanceStatement) -> None:

@@ -12,7 +12,7 @@ from broker.model.lane import JobKind, JobState, Lane, LaneKind
     [
         (LaneKind.DELIVER, "deliver:pacs"), (LaneKind.FEEDBACK, "feedback:pacs"), (LaneKind.MPPS, "mpps:pacs"),
         (LaneKind.MPPS_EVENT, "mpps-event:pacs"), (LaneKind.AUDIT, "audit:pacs"),
-        (LaneKind.NOTIFY, "notify:pacs"),
+        (LaneKind.NOTIFY, "notify:pacs"), (LaneKind.COMMITMENT, "commitment:pacs"),
     ],
 )  # fmt: skip
 def test_a_lane_is_stored_as_kind_and_node(kind: LaneKind, name: str) -> None:
@@ -31,6 +31,7 @@ def test_a_kind_that_is_not_known_is_no_lane(name: str) -> None:
 
 
 def test_kinds_and_states_are_what_databases_hold() -> None:
-    assert {*LaneKind} == {"deliver", "feedback", "mpps", "mpps-event", "audit", "notify"}
-    assert {*JobKind} == {"deliver", "feedback", "images", "mpps", "mpps-event", "mpps-change", "audit", "notify"}
+    assert {*LaneKind} == {"deliver", "feedback", "mpps", "mpps-event", "audit", "notify", "commitment"}
+    assert {*JobKind} == {"deliver", "feedback", "images", "mpps", "mpps-event", "mpps-change", "audit", "notify",
+                          "commitment-ask", "commitment-report"}  # fmt: skip
     assert {*JobState} == {"ready", "leased", "done", "held", "discarded"}

@@ -84,12 +84,13 @@ class DestinationView(BaseModel):
     """What a destination has of a study: deliveries by what became of them, each counted once.
 
     `states`: sent, warning (sent, answered with a warning), waiting, sending, held, given-up, elsewhere (a person sent
-    it to another one). `known`: it is still a destination.
+    it to another one). `known`: it is still a destination. `committed`: of what it took, what it has proven to have.
     """
 
     node: str
     known: bool
     paused: bool
+    committed: int
     states: dict[str, int]
     causes: list[CauseView]
 

@@ -197,6 +197,7 @@ def _view(context: AdminContext, found: StudySummary, paused: frozenset[str]) ->
                 node=one.node,
                 known=one.node in known,
                 paused=one.node in paused,
+                committed=one.committed,
                 states={state.value: number for state, number in one.states.items()},
                 causes=[
                     CauseView(state=state.value, cause=code, why=in_english(reason(code)), objects=number)

@@ -27,7 +27,7 @@ from broker.versions.in_force import Conflict
 from broker.versions.toml import dumps
 
 # each has a field of its own
-_OF_DESTINATIONS = ("send_windows", "bandwidth", "failover")
+_OF_DESTINATIONS = ("send_windows", "bandwidth", "failover", "commitment")
 FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url", "path", *_OF_DESTINATIONS)
 _NUMBERS = ("port", "bandwidth")
 MORE = "more"  # the field for all other keys

@@ -37,7 +37,9 @@ CONTACTS: Mapping[ContactKind, Sentence] = {
     ContactKind.DELIVERY: Sentence("delivery of images"),
     ContactKind.FEEDBACK: Sentence("feedback"),
     ContactKind.PASSED_ON: Sentence("performed step passed on"),
+    ContactKind.REQUEST: Sentence("request for storage commitment"),
     ContactKind.NOTICE: Sentence("notice of a rule"),
+    ContactKind.COMMITMENT: Sentence("storage commitment"),
     ContactKind.IMPORT: Sentence("import of the worklist"),
     ContactKind.FAILED: Sentence("failed attempt"),
 }

@@ -52,9 +52,13 @@ ADVICE: Mapping[Delivery, Sentence] = {
 }
 
 
+_COMMITTED = Sentence("%(n)s committed", many="%(n)s committed")
+
+
 def delivered(one: DestinationCount) -> list[Pill]:
-    """How many deliveries to a destination ended how, or wait."""
-    return [number_in(state, one.states[state]) for state in DELIVERIES if one.states.get(state)]
+    """How many deliveries to a destination ended how, or wait; and of how many it has proven that it has the object."""
+    found = [number_in(state, one.states[state]) for state in DELIVERIES if one.states.get(state)]
+    return [*found, ("ok", replace(_COMMITTED, values={"n": one.committed}))] if one.committed else found
 
 
 def number_in(state: Delivery, number: int) -> Pill:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
+from broker.hl7.message import DELETE, Repetition, Segment, Segments
+from broker.hl7.paths import Path
 from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.names import ReadName
@@ -178,6 +179,10 @@ class Reader:
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
+        if len(segments) == 1 and not attribute.multiple and attribute.keyword not in self._profile.values:
+            found = segments[0].offered(path)
+            if len(found) == 1 and attribute.vr not in MOMENTS and not segments[0].repeats(path.field):
+                return self._only(attribute, found[0], path, segments[0])
 
         def read(repetition: Repetition) -> str:
             if attribute.vr in MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
@@ -185,6 +190,22 @@ class Reader:
             return repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
 
         return self._from_texts(attribute, source, segments, read)
+
+    def _only(self, attribute: MappedAttribute, repetition: Repetition, path: Path, segment: Segment) -> Any:
+        """The one text that most sources offer, as `_from_texts` reads it."""
+        text = repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
+        bare = text.strip()
+        if not bare:
+            return None
+        if bare == DELETE:
+            return ""
+        place = segment.at(path.field)
+        if self._replaces and attribute.keyword in data_types.EXACT:
+            found = self._lenient(attribute, [(text, place)])
+            if not found:
+                return None
+            text = found[0][0]
+        return self._text.single(attribute, text, place)
 
     def _texts(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         first = source.path.component or 1
@@ -272,7 +293,7 @@ class Reader:
                 self._doubts.note(place, doubt)
             if name.text:
                 found.append(name.text)
-            elif not name.doubts and any(_identifies(source.kind, r, component) for r, _ in group):
+            elif not name.doubts and any(composites.identifies(source.kind, r, component) for r, _ in group):
                 self._doubts.note(place, "An identifier without a name is left out")
         if source.kind is FieldType.CN and found:
             self._tell_of_others(
@@ -326,10 +347,3 @@ _READ: Mapping[FieldType, Callable[[Reader, MappedAttribute, FieldSource, list[S
 def _holds(segments: list[Segment], field: int) -> bool:
     """True if one of some segments holds a field."""
     return any(segment.field(field) for segment in segments) if segments else False
-
-
-def _identifies(kind: FieldType, repetition: Repetition, component: int) -> bool:
-    """True if a name that is empty stands beside an identifier."""
-    if kind is FieldType.XCN:
-        return bool(undeleted(repetition.get(1)).strip())
-    return kind is FieldType.CN and bool(undeleted(repetition.components(component)[0]).strip())

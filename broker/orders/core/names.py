@@ -7,14 +7,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
 
 from broker.dicom.dataset.transliterate import LETTERS
 from broker.hl7.message import DELETE, Repetition, undeleted
 
 GROUP = 64  # characters of one component group of PN
-_REMEMBERED = 512  # characters of a name of staff, beyond which it is read anew each time
 _GROUPS = "AIP"
 _BREAK = str.maketrans({"^": " ", "=": " ", "\\": " ", "\t": " ", "\r": " ", "\n": " "})
 _HAN, _KANA, _HANGUL = "han", "kana", "hangul"
@@ -204,13 +202,6 @@ def from_xpn(repetitions: Sequence[Repetition], types: NameTypes = USUAL) -> Rea
 
 def from_xcn(repetitions: Sequence[Repetition], types: NameTypes = USUAL) -> ReadName:
     """PN of a repeated XCN: the identifier is dropped (HL7 2.5.1 §2.A.86)."""
-    if sum(len(repetition.text) for repetition in repetitions) > _REMEMBERED:
-        return _of_staff.__wrapped__(tuple(repetitions), types)
-    return _of_staff(tuple(repetitions), types)
-
-
-@lru_cache(512)  # the same few physicians stand in several fields of each message
-def _of_staff(repetitions: tuple[Repetition, ...], types: NameTypes) -> ReadName:
     return _grouped(repetitions, first=2, kind=10, form=15, types=types)
 
 

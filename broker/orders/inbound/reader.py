@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.message import DELETE, Repetition, Segment, Segments
+from broker.hl7.message import DELETE, Repetition, Segment, Segments, holds
 from broker.hl7.paths import Path
 from broker.model.order import Document
 from broker.orders.core import names
@@ -84,7 +84,7 @@ class Reader:
     def read(self, attribute: MappedAttribute, source: FieldSource) -> Any:
         """Value of an attribute from one source, None or an empty one if it holds none."""
         segments = self._view.chosen(source.path)
-        if not _holds(segments, source.path.field):
+        if not holds(segments, source.path.field):
             return None
         self._text.emptied = False
         value = self._read(attribute, source, segments)
@@ -100,7 +100,7 @@ class Reader:
             segments = self._view.by_name.get(path.segment)
             if segments and (path.parent or path.segments):
                 segments = self._view.chosen(path)
-            if not segments or not (segments[0].field(path.field) or _holds(segments[1:], path.field)):
+            if not segments or not (segments[0].field(path.field) or holds(segments[1:], path.field)):
                 continue  # nothing is there, as in most fields
             self._text.emptied = False
             if self._before and (attribute.keyword, source.text) in self._before:
@@ -179,10 +179,8 @@ class Reader:
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
-        if len(segments) == 1 and not attribute.multiple and attribute.keyword not in self._profile.values:
-            found = segments[0].offered(path)
-            if len(found) == 1 and attribute.vr not in MOMENTS and not segments[0].repeats(path.field):
-                return self._only(attribute, found[0], path, segments[0])
+        if (alone := self._alone(attribute, path, segments)) is not None:
+            return self._only(attribute, alone, path, segments[0])
 
         def read(repetition: Repetition) -> str:
             if attribute.vr in MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
@@ -191,8 +189,16 @@ class Reader:
 
         return self._from_texts(attribute, source, segments, read)
 
+    def _alone(self, attribute: MappedAttribute, path: Path, segments: list[Segment]) -> Repetition | None:
+        """The one repetition of a field that does not repeat, where its text as it is makes the value."""
+        decided = attribute.multiple or attribute.vr in MOMENTS or attribute.keyword in self._profile.values
+        if decided or len(segments) > 1 or segments[0].repeats(path.field):
+            return None
+        found = segments[0].offered(path)
+        return found[0] if found else None
+
     def _only(self, attribute: MappedAttribute, repetition: Repetition, path: Path, segment: Segment) -> Any:
-        """The one text that most sources offer, as `_from_texts` reads it."""
+        """The value of most sources, without the detours of `_from_texts`, which gives the same."""
         text = repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
         bare = text.strip()
         if not bare:
@@ -342,8 +348,3 @@ _READ: Mapping[FieldType, Callable[[Reader, MappedAttribute, FieldSource, list[S
     FieldType.CX_QUALIFIERS: Reader._issuer,
     FieldType.MEASURE: Reader._measure,
 }
-
-
-def _holds(segments: list[Segment], field: int) -> bool:
-    """True if one of some segments holds a field."""
-    return any(segment.field(field) for segment in segments) if segments else False

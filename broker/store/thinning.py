@@ -135,6 +135,12 @@ def _object_is_over(before: float) -> ColumnElement[bool]:
     )
 
 
+def _gathering_is_over(before: float) -> ColumnElement[bool]:
+    """It is judged, nothing came since, and no object of its study is left. What comes later is a new study."""
+    here = select(_instance.c.id).where(_instance.c.study_instance_uid == _gathering.c.study_instance_uid).limit(1)
+    return and_(text("gathering.state = 'done'"), _gathering.c.last_at < before, here.scalar_subquery().is_(None))
+
+
 def _older(age: Column[Any]) -> Condition:
     return lambda before: age < before
 
@@ -161,6 +167,7 @@ COMMITMENTS = ThinningRule(
 STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 OBJECTS = ThinningRule(name="objects", age=_instance.c.received_at, over=_object_is_over, noted="objects")
+GATHERINGS = ThinningRule(name="gatherings", age=_gathering.c.last_at, over=_gathering_is_over, grows=False)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False

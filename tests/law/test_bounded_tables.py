@@ -43,7 +43,6 @@ BOUNDS = {
 }
 # rows that nothing deletes yet, and what makes them more
 GROWS = {
-    "gathering": "studies and series",
     "heard": "patients and visits",
     "kept_apart": "patients with an identifier under two names",
     "kept_back": "objects of wrong worklist entries",

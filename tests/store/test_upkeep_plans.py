@@ -261,6 +261,22 @@ def gathering(filled: Database) -> Database:
     return filled
 
 
+def test_retention_of_gatherings(gathering: Database) -> None:
+    caught, pages = Caught(gathering), []
+
+    class Noted(Direct):
+        def read(self, query: Callable[..., Any], *args: Any) -> Any:
+            pages.append(super().read(query, *args))
+            self.stopped = True
+            return pages[-1]
+
+    caught.run(lambda connection: thinning.thin(cast(Pace, Noted(connection)), thinning.GATHERINGS, COUNT / 10))
+    caught.assert_indexed()
+    for plan in caught.plans:
+        assert not re.search(r"SCAN gathering\b(?!.*USING)|Seq Scan on gathering\b", plan), plan
+    assert pages[0].rows
+
+
 @pytest.mark.parametrize("name", LEVELS)
 def test_levels(gathering: Database, name: str) -> None:
     caught = Caught(gathering)

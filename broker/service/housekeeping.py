@@ -22,6 +22,8 @@ waits for the writer. Of those marked with a star only one runs at a time.
     jobs, objects *   hour    500 rows            16 to 512         primary keys, ix_job_subject, indexes of the study
     notices, studies* hour    500 rows            16 to 512         primary keys, ix_job_subject; also commitments
     gatherings *      hour    500 rows            16 to 512         ix_gathering_done, ix_instance_study_...
+    orders, MPPS *    hour    500 rows            1 to 512          primary keys, indexes of what names them
+    visits, patients* hour    500 rows, all       1 to 512          primary keys, indexes of what names them
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
     import notes *    hour    500 rows            16 to 512         ix_import_item_last_at

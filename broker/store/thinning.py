@@ -42,13 +42,17 @@ class ThinningRule:
 
     `grows`: rows are added at the end, and are walked by the number of the row. `noted`: that rows went stands in the
     audit trail, as something that was done to objects of this kind; empty where they say nothing of a patient.
+    `ordered`: where a page has no old row, there is none behind it; else the whole table is walked.
+    `beside` deletes what belongs to rows that go, by their numbers, in the same transaction before them.
     """
 
     name: str
     age: Column[Any]
     over: Condition
     grows: bool = True
+    ordered: bool = True
     noted: str = ""
+    beside: Callable[[Connection, Sequence[int]], None] | None = None
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -240,7 +244,8 @@ def _page(connection: Connection, rule: ThinningRule, before: float, place: int)
         (row,) = rule.key
         query = select(row, rule.over(before), rule.age < before).where(row > place).order_by(row).limit(PAGE)
         found = connection.execute(query).all()
-        return _Page([(key, bool(over)) for key, over, _ in found], not any(old for _, _, old in found))
+        last = not any(old for _, _, old in found) if rule.ordered else len(found) < PAGE
+        return _Page([(key, bool(over)) for key, over, _ in found], last)
     keys = select(*rule.key).where(rule.over(before)).order_by(rule.age).limit(PAGE)
     rows = [(tuple(key), True) for key in connection.execute(keys)]
     return _Page(rows, len(rows) < PAGE)
@@ -249,6 +254,13 @@ def _page(connection: Connection, rule: ThinningRule, before: float, place: int)
 def _drop(connection: Connection, rule: ThinningRule, keys: Sequence[Any], before: float) -> int:
     """Delete rows by their keys, as far as they are still over; how many."""
     table = rule.age.table
+    if rule.beside is not None:
+        own = rule.key[0]
+        over = select(own).where(own.in_(padded(keys)), rule.over(before))
+        rows = list(connection.execute(over).scalars())
+        if rows:
+            rule.beside(connection, rows)
+        return connection.execute(delete(table).where(own.in_(padded(rows)))).rowcount if rows else 0
     if rule.grows:
         return connection.execute(delete(table).where(rule.key[0].in_(padded(keys)), rule.over(before))).rowcount
     gone = 0

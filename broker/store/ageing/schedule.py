@@ -8,6 +8,8 @@ from datetime import datetime
 
 from broker.settings import Settings
 from broker.store import idempotency, thinning
+from broker.store.ageing import exams
+from broker.store.ageing.persons import FORMER_PATIENTS, PATIENTS, VISITS
 from broker.store.thinning import ThinningRule
 
 DAY = 86_400.0  # seconds
@@ -29,8 +31,9 @@ def scheduled(settings: Settings, now: float) -> Iterator[ScheduledRule]:
     for rule, days in (
         *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES, thinning.COMMITMENTS)),
         *((rule, kept.objects_days) for rule in (thinning.OBJECTS, thinning.GATHERINGS)),
+        *((rule, kept.exams_days) for rule in (exams.performed(zone), exams.orders(zone), VISITS, PATIENTS)),
         (thinning.STEP_EVENTS, kept.step_events_days),
-        (thinning.AUDIT, kept.audit_days),
+        *((rule, kept.audit_days) for rule in (thinning.AUDIT, FORMER_PATIENTS)),
         (thinning.IMPORT_NOTES, kept.import_notes_days),
         (thinning.KNOCKS, kept.knocks_days),
         *((rule, kept.messages_days) for rule in (thinning.MESSAGES, thinning.SENT)),

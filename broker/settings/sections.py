@@ -206,9 +206,9 @@ class RetentionSection(Section):
     exams_days: Days = Field(
         default=400,
         description="Orders with their steps, performed steps, visits and patients. An order counts from the end of "
-        "its last step, or from the day of one that was never ended. It stays while something of it waits: objects that "
-        "are not purged, jobs, a performed step that a person must look at. A patient stays while an order, visit or "
-        "study names him. The medical record is kept by RIS and PACS. What comes later finds no order here.",
+        "its last step, or from the day of one that was never ended. It stays while something of it waits: objects "
+        "that are not purged, jobs, a performed step that a person must look at. A patient stays while an order, visit "
+        "or study names him. The medical record is kept by RIS and PACS. What comes later finds no order here.",
     )
     step_events_days: Days = Field(
         default=0,

@@ -172,6 +172,11 @@ class Segment:
         return f"{self.name}^{self.sequence}^{number}"
 
 
+def holds(segments: Iterable[Segment], field: int) -> bool:
+    """True if one of some segments holds a field."""
+    return any(segment.field(field) for segment in segments)
+
+
 class Segments:
     """Some segments of a message, in order: the message itself, an order group, one step.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broker.hl7.message import DELETE, Segment
+from broker.hl7.message import DELETE, Repetition, Segment, undeleted
 from broker.model.order import Document
 from broker.orders.inbound.doubts import Doubts
 from broker.orders.mapping import data_types
@@ -85,3 +85,10 @@ def issuer(attribute: MappedAttribute, source: FieldSource, segment: Segment, do
         doubts.unusable(segment.at(source.path.field), attribute.keyword, "", error)
         return None
     return [item] if item else None
+
+
+def identifies(kind: FieldType, repetition: Repetition, component: int) -> bool:
+    """True if a name that is empty stands beside an identifier."""
+    if kind is FieldType.XCN:
+        return bool(undeleted(repetition.get(1)).strip())
+    return kind is FieldType.CN and bool(undeleted(repetition.components(component)[0]).strip())

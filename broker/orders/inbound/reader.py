@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
+from broker.hl7.message import DELETE, Repetition, Segment, Segments, holds
+from broker.hl7.paths import Path
 from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.names import ReadName
@@ -83,7 +84,7 @@ class Reader:
     def read(self, attribute: MappedAttribute, source: FieldSource) -> Any:
         """Value of an attribute from one source, None or an empty one if it holds none."""
         segments = self._view.chosen(source.path)
-        if not _holds(segments, source.path.field):
+        if not holds(segments, source.path.field):
             return None
         self._text.emptied = False
         value = self._read(attribute, source, segments)
@@ -99,7 +100,7 @@ class Reader:
             segments = self._view.by_name.get(path.segment)
             if segments and (path.parent or path.segments):
                 segments = self._view.chosen(path)
-            if not segments or not (segments[0].field(path.field) or _holds(segments[1:], path.field)):
+            if not segments or not (segments[0].field(path.field) or holds(segments[1:], path.field)):
                 continue  # nothing is there, as in most fields
             self._text.emptied = False
             if self._before and (attribute.keyword, source.text) in self._before:
@@ -178,6 +179,8 @@ class Reader:
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
+        if (alone := self._alone(attribute, path, segments)) is not None:
+            return self._only(attribute, alone, path, segments[0])
 
         def read(repetition: Repetition) -> str:
             if attribute.vr in MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
@@ -185,6 +188,30 @@ class Reader:
             return repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
 
         return self._from_texts(attribute, source, segments, read)
+
+    def _alone(self, attribute: MappedAttribute, path: Path, segments: list[Segment]) -> Repetition | None:
+        """The one repetition of a field that does not repeat, where its text as it is makes the value."""
+        decided = attribute.multiple or attribute.vr in MOMENTS or attribute.keyword in self._profile.values
+        if decided or len(segments) > 1 or segments[0].repeats(path.field):
+            return None
+        found = segments[0].offered(path)
+        return found[0] if found else None
+
+    def _only(self, attribute: MappedAttribute, repetition: Repetition, path: Path, segment: Segment) -> Any:
+        """The value of most sources, without the detours of `_from_texts`, which gives the same."""
+        text = repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
+        bare = text.strip()
+        if not bare:
+            return None
+        if bare == DELETE:
+            return ""
+        place = segment.at(path.field)
+        if self._replaces and attribute.keyword in data_types.EXACT:
+            found = self._lenient(attribute, [(text, place)])
+            if not found:
+                return None
+            text = found[0][0]
+        return self._text.single(attribute, text, place)
 
     def _texts(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         first = source.path.component or 1
@@ -272,7 +299,7 @@ class Reader:
                 self._doubts.note(place, doubt)
             if name.text:
                 found.append(name.text)
-            elif not name.doubts and any(_identifies(source.kind, r, component) for r, _ in group):
+            elif not name.doubts and any(composites.identifies(source.kind, r, component) for r, _ in group):
                 self._doubts.note(place, "An identifier without a name is left out")
         if source.kind is FieldType.CN and found:
             self._tell_of_others(
@@ -321,15 +348,3 @@ _READ: Mapping[FieldType, Callable[[Reader, MappedAttribute, FieldSource, list[S
     FieldType.CX_QUALIFIERS: Reader._issuer,
     FieldType.MEASURE: Reader._measure,
 }
-
-
-def _holds(segments: list[Segment], field: int) -> bool:
-    """True if one of some segments holds a field."""
-    return any(segment.field(field) for segment in segments) if segments else False
-
-
-def _identifies(kind: FieldType, repetition: Repetition, component: int) -> bool:
-    """True if a name that is empty stands beside an identifier."""
-    if kind is FieldType.XCN:
-        return bool(undeleted(repetition.get(1)).strip())
-    return kind is FieldType.CN and bool(undeleted(repetition.components(component)[0]).strip())

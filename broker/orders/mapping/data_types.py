@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 from broker.hl7.message import DELETE, Repetition, undeleted
 from broker.model.order import Document
@@ -38,6 +39,13 @@ def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
     written = DTM.fullmatch(text.strip())
     if not written:
         raise Unusable(_NO_TIME)
+    return _day_and_clock(written[0], zone)
+
+
+@lru_cache(256)  # several fields of a message hold the same time
+def _day_and_clock(stamp: str, zone: tzinfo) -> tuple[str, str]:
+    written = DTM.fullmatch(stamp)
+    assert written
     year, month, day, hour, minute, second, fraction, offset = written.groups()
     part = (fraction or "").rstrip("0")
     if part and not second:
@@ -94,8 +102,13 @@ def span(text: str, zone: tzinfo) -> Span | None:
     None for less than a date, and for what is none.
     """
     written = DTM.fullmatch(text.strip())
-    if not written or not written[3]:
-        return None
+    return _span(written[0], zone) if written and written[3] else None
+
+
+@lru_cache(256)
+def _span(stamp: str, zone: tzinfo) -> Span | None:
+    written = DTM.fullmatch(stamp)
+    assert written
     year, month, day, hour, minute, second = (int(part or 0) for part in written.groups()[:6])
     offset = written[8]
     length = 1 if written[6] else 60 if written[5] else 3600 if written[4] else 86_400

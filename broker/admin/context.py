@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import uuid4
@@ -16,6 +16,7 @@ from broker.accounts.signing_in import SignIn
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.check import CheckFinding
+from broker.model.lane import parts_of
 from broker.orders.core.context import StoryContext
 from broker.orders.interfaces import interfaces_of
 from broker.orders.mapping.book import DEFAULT
@@ -31,7 +32,9 @@ from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.times.opening import ClosedWindow, closing_of
+from broker.status.lane_keeps import LaneKeep, keep_of
 from broker.store.db.database import Database
+from broker.store.queued import pauses
 from broker.store.queued.shapes import LaneShape
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
@@ -86,6 +89,16 @@ class AdminContext:
         if node is None:
             return None
         return closing_of(node, time.time(), self.settings.zone(), self.site.value.rules.holidays)
+
+    def keeping(self, lanes: Iterable[str]) -> Mapping[str, LaneKeep]:
+        """What keeps these lanes (stored names) from being sent now; not those that are. Raises StoreUnavailable."""
+        paused = {one.node: one for one in self.database.read(pauses.find).result()}
+        keeps = dict[str, LaneKeep]()
+        for lane in lanes:
+            node = self.directory.node(name := parts_of(lane)[1])
+            if (keep := keep_of(lane, node, paused.get(name), self.closing(node))) is not None:
+                keeps[lane] = keep
+        return keeps
 
     def other_for(self, node: Node | None, lanes: Sequence[LaneShape], paused: Collection[str], now: float) -> str:
         """The destination that gets what waits for a node now; empty if it waits. `lanes`: all of them."""

@@ -165,6 +165,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "unchanged",
         "refused",
         "told-again",
+        "thinned",
     ],
     "step": ["images", "time", "no-show", "expired"],
     "patient": [
@@ -178,8 +179,9 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "identifier-changed",
         "late",
         "unchanged",
+        "thinned",
     ],
-    "visit": ["created", "changed", "moved", "late"],
+    "visit": ["created", "changed", "moved", "late", "thinned"],
     "appointment": ["booked", "started", "completed", "canceled", "no-show", "unchanged", "thinned"],
     "result": ["recorded", "completed"],
     "worklist": ["queried"],
@@ -195,6 +197,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "overdue",
         "images-missing",
         "images-found",
+        "thinned",
     ],
     "objects": [
         "received",

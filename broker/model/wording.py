@@ -56,6 +56,43 @@ def _english(value: object, zone: tzinfo, now: float) -> str:
             return str(value)
 
 
+def pack(sentence: Sentence) -> list[object]:
+    """A sentence as JSON takes it; `unpack` is its way back."""
+    return [sentence.text, {name: _packed(value) for name, value in sentence.values.items()}, sentence.many]
+
+
+def unpack(packed: object) -> Sentence:
+    """A sentence of what `pack` made. Raises ValueError for anything else."""
+    match packed:
+        case [str(text), dict(values), str(many)]:
+            return Sentence(text, {str(name): _unpacked(value) for name, value in values.items()}, many)
+    raise ValueError("not a sentence")
+
+
+def _packed(value: object) -> object:
+    match value:
+        case Sentence():
+            return pack(value)
+        case Instant():
+            return {"at": float(value.at)}
+        case Lasting():
+            return {"seconds": float(value.seconds)}
+    return value
+
+
+def _unpacked(value: object) -> object:
+    match value:
+        case list():
+            return unpack(value)
+        case {"at": float(at)}:
+            return Instant(at)
+        case {"seconds": float(seconds)}:
+            return Lasting(seconds)
+        case str() | int() | float():
+            return value
+    raise ValueError("not a value of a sentence")
+
+
 def clock_time(at: float, zone: tzinfo, now: float) -> str:
     """`02:14`; with its date if that is another one than that of `now`: `2026-03-12 02:14`."""
     then, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)

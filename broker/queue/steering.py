@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -40,6 +40,14 @@ class Steering:
         add_audit(connection, self.at, self.actor, action, kind, row, detail, address=self.address)
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many jobs of each lane (stored name) are due now, and how many of those are STAT."""
+
+    lanes: Counter[str] = field(default_factory=Counter)
+    urgent: Counter[str] = field(default_factory=Counter)
+
+
 class QueueSteering:
     """Steers the queue of one broker. Its methods block, and raise StoreUnavailable."""
 
@@ -48,16 +56,17 @@ class QueueSteering:
         self._database = database
         self._wake = wake
 
-    def retry(self, rows: Sequence[int], who: Steering) -> Counter[str]:
+    def retry(self, rows: Sequence[int], who: Steering) -> Retried:
         """Try waiting jobs at once, and their lanes, in all processes; how many of each lane wait.
 
-        What is for a paused node is due then, and goes once a person resumes it.
+        What is kept by a pause or a send window is due then, and goes once that ends (`status.lane_keeps`).
         """
-        done: Counter[str] = Counter()
+        due: list[tuple[str, bool]] = []
         for page in pages(rows):
-            done += Counter(self._database.execute(steering.make_due, page, who.at))
-        if done:
-            self._database.execute(_note_retried, done, who)
+            due += self._database.execute(steering.make_due, page, who.at)
+        done = Retried(Counter(lane for lane, _ in due), Counter(lane for lane, stat in due if stat))
+        if done.lanes:
+            self._database.execute(_note_retried, done.lanes, who)
             self._wake()
         return done
 

@@ -21,6 +21,9 @@ waits for the writer. Of those marked with a star only one runs at a time.
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
     jobs, objects *   hour    500 rows            16 to 512         primary keys, ix_job_subject, indexes of the study
     notices, studies* hour    500 rows            16 to 512         primary keys, ix_job_subject; also commitments
+    gatherings *      hour    500 rows            16 to 512         ix_gathering_done, ix_instance_study_...
+    orders, MPPS *    hour    500 rows            1 to 512          primary keys, indexes of what names them
+    visits, patients* hour    500 rows, all       1 to 512          primary keys, indexes of what names them
     step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
     audit *           hour    500 rows            16 to 512         primary key
     import notes *    hour    500 rows            16 to 512         ix_import_item_last_at
@@ -69,14 +72,13 @@ from broker.service.health import Monitor
 from broker.service.status import meters
 from broker.service.status.duties import DutyBook, Every
 from broker.service.status.row_marks import RowMarks
-from broker.store import idempotency, jobs, thinning
+from broker.store import jobs, thinning
+from broker.store.ageing.schedule import scheduled
 from broker.store.db.pace import Pace
-from broker.store.thinning import ThinningRule
 from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
 
 DAY, HOUR = 86_400.0, 3600.0  # seconds
-KEEP_APPOINTMENTS = 30  # days
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
 JOIN_EVERY = 10.0  # seconds between two looks whether names of authorities are to be joined
 LEVELS_EVERY = 1.0  # seconds between two looks whether a series or study is complete
@@ -196,33 +198,15 @@ class Housekeeping:
         paces: defaultdict[str, Pace] = defaultdict(self._pace)
 
         def thin() -> None:
-            for rule, before in self._old_rows():
-                with self._watched(rule.name):
-                    count = thinning.thin(paces[rule.name], rule, before)
-                    telemetry.child(telemetry.ROWS_THINNED, rule.name).inc(count)
+            now = time.time()
+            for one in scheduled(self._settings, now):
+                if one.days:
+                    name = one.rule.name
+                    with self._watched(name):
+                        count = thinning.thin(paces[name], one.rule, now - one.days * DAY)
+                        telemetry.child(telemetry.ROWS_THINNED, name).inc(count)
 
         self._add("retention", thin, HOUR, at_once=True, long=True, by_age=True)
-
-    def _old_rows(self) -> Iterator[tuple[ThinningRule, float]]:
-        """What is to be thinned, and the time (s since the epoch) before which rows are old."""
-        now, kept = time.time(), self._settings.retention
-        wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
-        for rule, days in (
-            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES, thinning.COMMITMENTS)),
-            (thinning.OBJECTS, kept.objects_days),
-            (thinning.STEP_EVENTS, kept.step_events_days),
-            (thinning.AUDIT, kept.audit_days),
-            (thinning.IMPORT_NOTES, kept.import_notes_days),
-            (thinning.KNOCKS, kept.knocks_days),
-            *((rule, kept.messages_days) for rule in (thinning.MESSAGES, thinning.SENT)),
-            (thinning.STUDIES, kept.jobs_days and max(kept.jobs_days, 1)),  # see arrivals.registering
-            (thinning.REFUSED, kept.refused_messages_days),
-            (thinning.ANSWERS, idempotency.KEPT / DAY),
-            (thinning.CANCELS, self._settings.orders.keep_cancels_days),
-            (thinning.appointments(wall), KEEP_APPOINTMENTS),
-        ):
-            if days:
-                yield rule, now - days * DAY
 
     def _end_steps(self, wake: Callable[[], None]) -> None:
         """End steps and MPPS whose modality does not say that they are done; join what a message has told to be one."""

@@ -203,8 +203,17 @@ class RetentionSection(Section):
         "Those of a study stay while one of its steps is open, an MPPS waits to be compared or for a person, or it is "
         "not complete. An object that comes again later is a new one, and is delivered again.",
     )
+    exams_days: Days = Field(
+        default=400,
+        description="Orders with their steps, performed steps, visits and patients. An order counts from the end of "
+        "its last step, or from the day of one that was never ended. It stays while something of it waits: objects "
+        "that are not purged, jobs, a performed step that a person must look at. A patient stays while an order, visit "
+        "or study names him. The medical record is kept by RIS and PACS. What comes later finds no order here.",
+    )
     step_events_days: Days = Field(
-        default=0, description="The event log of steps that have ended, counted from their end. 3650 is usual."
+        default=0,
+        description="The event log of steps that have ended, counted from their end. It goes with its order at the "
+        "latest.",
     )
     audit_days: Days = Field(
         default=3650, description="The audit trail. Many countries demand ten years (3650) or more; 0: for ever."

@@ -1,7 +1,7 @@
 """Tells how far a database has come, by numbers that only grow: nothing that is deleted by its age makes one smaller.
 
-The last message, job and object stay when older ones are thinned (`thinning.py`); orders, users and versions are never
-deleted as rows.
+The last message, order, job and object stay when older ones are thinned (`thinning.py`, `ageing/`); users and versions
+are never deleted as rows.
 """
 
 from __future__ import annotations

@@ -42,13 +42,17 @@ class ThinningRule:
 
     `grows`: rows are added at the end, and are walked by the number of the row. `noted`: that rows went stands in the
     audit trail, as something that was done to objects of this kind; empty where they say nothing of a patient.
+    `ordered`: where a page has no old row, there is none behind it; else the whole table is walked.
+    `beside` deletes what belongs to rows that go, by their numbers, in the same transaction before them.
     """
 
     name: str
     age: Column[Any]
     over: Condition
     grows: bool = True
+    ordered: bool = True
     noted: str = ""
+    beside: Callable[[Connection, Sequence[int]], None] | None = None
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -135,6 +139,12 @@ def _object_is_over(before: float) -> ColumnElement[bool]:
     )
 
 
+def _gathering_is_over(before: float) -> ColumnElement[bool]:
+    """It is judged, nothing came since, and no object of its study is left. What comes later is a new study."""
+    here = select(_instance.c.id).where(_instance.c.study_instance_uid == _gathering.c.study_instance_uid).limit(1)
+    return and_(text("gathering.state = 'done'"), _gathering.c.last_at < before, here.scalar_subquery().is_(None))
+
+
 def _older(age: Column[Any]) -> Condition:
     return lambda before: age < before
 
@@ -161,6 +171,7 @@ COMMITMENTS = ThinningRule(
 STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 OBJECTS = ThinningRule(name="objects", age=_instance.c.received_at, over=_object_is_over, noted="objects")
+GATHERINGS = ThinningRule(name="gatherings", age=_gathering.c.last_at, over=_gathering_is_over, grows=False)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False
@@ -233,7 +244,8 @@ def _page(connection: Connection, rule: ThinningRule, before: float, place: int)
         (row,) = rule.key
         query = select(row, rule.over(before), rule.age < before).where(row > place).order_by(row).limit(PAGE)
         found = connection.execute(query).all()
-        return _Page([(key, bool(over)) for key, over, _ in found], not any(old for _, _, old in found))
+        last = not any(old for _, _, old in found) if rule.ordered else len(found) < PAGE
+        return _Page([(key, bool(over)) for key, over, _ in found], last)
     keys = select(*rule.key).where(rule.over(before)).order_by(rule.age).limit(PAGE)
     rows = [(tuple(key), True) for key in connection.execute(keys)]
     return _Page(rows, len(rows) < PAGE)
@@ -242,6 +254,13 @@ def _page(connection: Connection, rule: ThinningRule, before: float, place: int)
 def _drop(connection: Connection, rule: ThinningRule, keys: Sequence[Any], before: float) -> int:
     """Delete rows by their keys, as far as they are still over; how many."""
     table = rule.age.table
+    if rule.beside is not None:
+        own = rule.key[0]
+        over = select(own).where(own.in_(padded(keys)), rule.over(before))
+        rows = list(connection.execute(over).scalars())
+        if rows:
+            rule.beside(connection, rows)
+        return connection.execute(delete(table).where(own.in_(padded(rows)))).rowcount if rows else 0
     if rule.grows:
         return connection.execute(delete(table).where(rule.key[0].in_(padded(keys)), rule.over(before))).rowcount
     gone = 0

@@ -398,7 +398,7 @@ def test_ph_08_what_is_over_leaves_nothing_but_orders_and_the_trail(hospital: Fi
 HELD = {"message", "idempotency", "content", "mpps_message"}
 STAYS = {
     "patient", "patient_term", "patient_name", "service_request", "requested_procedure", "scheduled_step", "visit",
-    "order_link", "mpps", "mpps_message", "mpps_link", "instance", "content",
+    "former_patient", "order_link", "mpps", "mpps_message", "mpps_link", "instance", "content",
     "sent_message", "study", "study_key",  # their last row: no number is given twice
 }  # fmt: skip
 

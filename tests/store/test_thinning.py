@@ -245,6 +245,21 @@ def test_an_object_stays_until_its_study_is_judged(database: Database, phase: Ga
     assert thinned(database, OBJECTS) == int(phase == GatheringPhase.DONE)
 
 
+@pytest.mark.parametrize("phase", GatheringPhase)
+@pytest.mark.parametrize(
+    ("last_at", "study", "goes"), [(OLD, "2.25.7", True), (YOUNG, "2.25.7", False), (OLD, STUDY, False)]
+)
+@pytest.mark.usefixtures("objects")
+def test_what_was_judged_of_a_study_goes_when_it_has_no_object(
+    database: Database, phase: GatheringPhase, last_at: float, study: str, goes: bool
+) -> None:
+    values = dict.fromkeys(("arrived", "instances", "first_at", "opened_at", "due_at"), 1) | {"last_at": last_at}
+    for series in ("", "2.25.71"):
+        place = {"study_instance_uid": study, "series_instance_uid": series, "state": phase.value}
+        add(database, tables.gathering, {**values, **place})
+    assert thinned(database, thinning.GATHERINGS) == (2 if goes and phase == GatheringPhase.DONE else 0)
+
+
 def test_notes_and_knocks_by_their_last_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thinning, "PAGE", 2)
     times = [{"first_at": 0, "last_at": at} for at in [OLD] * 5 + [YOUNG] * 2]

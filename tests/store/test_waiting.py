@@ -146,7 +146,7 @@ def test_work_that_a_newer_version_has_made_is_listed_and_ends_as_any_other(
             assert pages.get("/", headers={"Accept": "text/html"}).status_code == 200
         told = http.post("/rules/explain", json={"study": "2.999.79"}).json()
         assert [one["node"] for one in told["deliveries"]] == ["pacs"]
-        assert http.post("/deliveries/retry", json={"rows": [5]}).json()["endings"] == {"retried": 1}
+        assert http.post("/deliveries/retry", json={"rows": [5]}).json()["endings"] == {"newer-version": 1}
         assert http.post("/holds/3/release").status_code == 204
         assert http.post("/holds/4/discard", json={"reason": "not here"}).status_code == 204
         assert http.get("/status").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_no_count_goes_beyond_the_cap(database: Database, monkeypatch: pytest.Mo
 def test_tried_now_means_due_and_the_breaker_closed(database: Database, queue: Queue, steer: QueueSteering) -> None:
     database.execute(jobs.open_breaker, "deliver:pacs", 4, NOW + 900, "aborted")
     assert "deliver:pacs" not in database.read(lanes.due_lanes, NOW).result()
-    assert steer.retry(rows(database, 2, 6), WHO) == {"deliver:pacs": 1}  # the other one is held
+    assert steer.retry(rows(database, 2, 6), WHO).lanes == {"deliver:pacs": 1}  # the other one is held
     assert queue.breaker() == (0, 0.0, "")
     assert database.read(lanes.due_lanes, NOW).result() == ["deliver:cad", "deliver:pacs", "feedback:ris"]
     assert next(row for row in queue.rows() if row["subject"] == 2)["due_at"] == NOW
@@ -298,7 +299,11 @@ def test_by_rest_the_queue_is_seen_and_steered(database: Database, place: Recept
         assert lane["state"] == "paused"
         assert lane["why"].endswith(": new disks")
         every = {"matching": {"node": "pacs"}}
-        assert http.post("/deliveries/retry", json=every).json() == {"endings": {"paused": 3}, "after": 0}
+        kept = http.post("/deliveries/retry", json=every).json()
+        assert kept["endings"] == {"paused": 3}
+        assert re.fullmatch(r"pacs is paused by .+ since \d\d:\d\d", kept["notes"][0])
+        alone = http.post("/deliveries/nodes/pacs/retry", json={"reason": "it is back"}).json()
+        assert alone == {"notes": kept["notes"]}
 
         other = {"matching": {"study": STUDY}, "to": "cad", "reason": "the PACS is down"}
         assert http.post("/deliveries/reroute", json=other | {"expected": 1}).status_code == 409
@@ -310,7 +315,7 @@ def test_by_rest_the_queue_is_seen_and_steered(database: Database, place: Recept
         assert http.post("/deliveries/discard", json=gone).json()["endings"] == {"discarded": 1}
         assert http.post("/deliveries/discard", json=gone).json()["endings"] == {}
         assert http.post("/deliveries/discard", json={"reason": "a phantom"}).status_code == 422
-        assert http.post("/deliveries/nodes/cad/retry", json={"reason": "it is back"}).status_code == 204
+        assert http.post("/deliveries/nodes/cad/retry", json={"reason": "it is back"}).json() == {"notes": []}
     assert sorted(job[::2] for job in place.jobs()) == [
         ("deliver:cad", "ready"), ("deliver:cad", "ready"), *[("deliver:pacs", "discarded")] * 3,
     ]  # fmt: skip

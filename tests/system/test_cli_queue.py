@@ -62,7 +62,11 @@ def test_a_paused_node_gets_nothing_until_it_is_resumed(site: Site, ports: tuple
     assert json.loads(said(site, "resume", "cad", *WHY, "--json")) == {"node": "cad", "done": "resume"}
     assert json.loads(said(site, "pause", "cad", *WHY, "--json")) == {"node": "cad", "done": "pause"}
     assert site.command("status").returncode == 1
-    assert "3 wait on, as their node is paused" in said(site, "retry", "--all", "--node", "pacs", *WHY)
+    kept = said(site, "retry", "--all", "--node", "pacs", *WHY)
+    assert "3 wait on, as their node is paused" in kept
+    assert "not sent now: pacs is paused by" in kept
+    kept = json.loads(said(site, "retry", "--all", "--node", "pacs", *WHY, "--json"))
+    assert (kept["paused"], len(kept["notes"])) == (3, 1)
     with storescp(tmp_path / "pacs", port=ports[0]):
         assert json.loads(said(site, "resume", "pacs", *WHY, "--json")) == {"node": "pacs", "done": "resume"}
         wait_until(lambda: len(received(tmp_path / "pacs")) == 3, 30, "all are sent")

@@ -28,6 +28,7 @@ from broker.admin.headers import HEADERS
 from broker.admin.viewing import drawn
 from broker.admin.web.assets import Assets
 from broker.admin.web.words import LOCALES, Language, Sentence, preferred
+from broker.model.wording import pack, unpack
 
 REGION_HEADER = "X-Region"
 POLLED = "X-Polled"  # a page that is left open asks for one of its regions
@@ -144,7 +145,7 @@ class _Going(RedirectResponse):
         super().__init__(path, 303)
         self._cookie = ""
         if note is not None:
-            text = json.dumps([unquote(urlsplit(path).path), note.text, dict(note.values), note.many])
+            text = json.dumps([unquote(urlsplit(path).path), pack(note)])
             cookie = base64.urlsafe_b64encode(text.encode()).decode()
             self._cookie = cookie if len(cookie) <= NOTE_LENGTH else ""
 
@@ -161,10 +162,10 @@ def _carried(request: Request) -> Sentence | None:
     if not cookie or len(cookie) > NOTE_LENGTH:
         return None
     try:
-        path, text, values, many = json.loads(base64.urlsafe_b64decode(cookie))
+        path, packed = json.loads(base64.urlsafe_b64decode(cookie))
         if path != request.scope["path"]:
             return None
-        note = Sentence(str(text), {str(key): value for key, value in values.items()}, str(many))
+        note = unpack(packed)
         request.app.state.shell.languages["en"].say(note)
     except (binascii.Error, ValueError, TypeError, AttributeError, KeyError):
         return None

@@ -117,11 +117,17 @@ def retry(
     older: Older = None,
     as_json: Json = False,
 ) -> None:
-    """Try jobs at once that wait for a retry, and their lanes."""
+    """Try jobs at once that wait for a retry, and their lanes. What is not sent all the same is told, and why."""
+    notes = list[str]()
     with exit_on_error():
         filters = filters_of(cause, node, study, accession, device, older)
-        done = _decide(config, "retry", jobs, every, filters, {"reason": reason})
+        done = _decide(config, "retry", jobs, every, filters, {"reason": reason}, notes)
+    if as_json:
+        say_json(done | {"notes": notes})
+        return
     _say(done, as_json)
+    for note in notes:
+        say(f"not sent now: {note}")
 
 
 @app.command()
@@ -229,24 +235,36 @@ def _decide(
     every: bool,
     filters: dict[str, Any],
     more: dict[str, Any],
-) -> dict[str, int]:
-    """Act on jobs, on all that match in rounds; how many ended how. Raises CommandRefused for none."""
+    notes: list[str] | None = None,
+) -> dict[str, Any]:
+    """Act on jobs, on all that match in rounds; how many ended how. Raises CommandRefused for none.
+
+    `notes` gets why some wait on, each once.
+    """
     if every == bool(jobs):
         raise CommandRefused("say which jobs: their numbers, or --all with filters")
     if jobs:
         found = ask(config, "POST", f"/deliveries/{what}", more | {"rows": list(jobs), "state": "waiting"})
+        _take(found, notes)
         return dict(found["endings"])
     endings: Counter[str] = Counter()
     after = 0
     while True:
         found = ask(config, "POST", f"/deliveries/{what}", more | {"matching": filters, "after": after})
         endings.update(found["endings"])
+        _take(found, notes)
         after = found["after"]
         if not after:
             break
     if not endings:
         raise CommandRefused("no job matches")
     return dict(endings)
+
+
+def _take(found: dict[str, Any], notes: list[str] | None) -> None:
+    """Keep the notes of an answer that are new."""
+    if notes is not None:
+        notes.extend(note for note in found["notes"] if note not in notes)
 
 
 def _say(endings: dict[str, int], as_json: bool, jobs: Sequence[int] | None = None) -> None:
@@ -265,6 +283,9 @@ def _say(endings: dict[str, int], as_json: bool, jobs: Sequence[int] | None = No
 _WORDS = {
     "retried": "are tried now",
     "paused": "wait on, as their node is paused",
+    "closed": "wait on for the send window",
+    "out-of-service": "wait on, as their node is out of service",
+    "newer-version": "wait on for a newer version of the broker",
     "rerouted": "go there now",
     "there": "ended, as it has the object or gets it anyway",
     "same": "are for that node already",

@@ -55,11 +55,12 @@ def count(connection: Connection, selection: AuditSelection, most: int) -> tuple
 
 
 def patients(connection: Connection, number: str, issuer: str = "") -> tuple[int, ...]:
-    """Rows of the patients that have this identifier, or had it before a merge; of any issuer without one."""
+    """Rows of the patients that have or had this identifier; of any issuer without one. Some may be deleted by now."""
     rows: dict[int, None] = {}
     sources: Sequence[tuple[Column[Any], Any]] = (
         (tables.patient.c.id, tables.patient.c),
         (tables.patient_alias.c.patient, tables.patient_alias.c),
+        (tables.former_patient.c.patient, tables.former_patient.c),
     )
     for row, table in sources:
         query = select(row).where(table.patient_id == number).order_by(table.issuer).limit(MOST_PATIENTS)

@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from broker.model.lane import JobState, Lane, LaneKind, parts_of
+from broker.model.lane import JobState, Lane, LaneKind
 from broker.store import jobs
 from broker.store.db.engine import is_sqlite
 from broker.store.schema import tables
@@ -39,12 +38,6 @@ def find(connection: Connection) -> list[NodePause]:
         NodePause(node=row.node, draining=row.last_job > 0, since=row.since, actor=row.actor, reason=row.reason)
         for row in rows
     ]
-
-
-def of_paused(connection: Connection, lanes: Mapping[str, int]) -> int:
-    """How many of so many jobs of each lane are for paused nodes: they wait on."""
-    paused = {one.node for one in find(connection) if not one.draining}
-    return sum(number for lane, number in lanes.items() if parts_of(lane)[1] in paused)
 
 
 def pause(connection: Connection, node: str, now: float, actor: str, reason: str, *, drain: bool = False) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from broker.model.lane import JobKind, JobState
+from broker.model.lane import STAT, JobKind, JobState
 from broker.store import claims, lanes
 from broker.store.db import documents
 from broker.store.db.pace import padded
@@ -35,19 +35,16 @@ class WaitingDelivery:
     there: bool
 
 
-def make_due(connection: Connection, rows: Sequence[int], now: float) -> dict[str, int]:
-    """Try waiting jobs at once, and their lanes: breakers are closed. How many of each lane wait."""
+def make_due(connection: Connection, rows: Sequence[int], now: float) -> list[tuple[str, bool]]:
+    """Try waiting jobs at once, and their lanes: breakers are closed. The lane of each, and whether it is STAT."""
     found = connection.execute(
         update(_t)
         .where(_t.c.id.in_(padded(rows)), _t.c.state == JobState.READY)
         .values(due_at=now)
-        .returning(_t.c.lane)
-    ).scalars()
-    counted: dict[str, int] = {}
-    for lane in found:
-        counted[lane] = counted.get(lane, 0) + 1
-    lanes.close_breakers(connection, list(counted))
-    return counted
+        .returning(_t.c.lane, _t.c.priority)
+    ).all()
+    lanes.close_breakers(connection, sorted({lane for lane, _ in found}))
+    return [(lane, priority <= STAT) for lane, priority in found]
 
 
 def give_up(connection: Connection, row: int, error: str, now: float) -> bool:

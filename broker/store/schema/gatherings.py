@@ -8,14 +8,17 @@ from sqlmodel import Field
 from broker.store.schema.base import BIG, EMPTY, ZERO, Base
 
 _LIST = {"server_default": "[]"}
-_UNDONE = text("state <> 'done'")
+_DONE, _UNDONE = text("state = 'done'"), text("state <> 'done'")
 
 
 class GatheringRow(Base, table=True):
     """A series or study for which a rule of its level waits or was judged. Kept for images that come late."""
 
     __tablename__ = "gathering"
-    __table_args__ = (Index("ix_gathering_due", "due_at", sqlite_where=_UNDONE, postgresql_where=_UNDONE),)
+    __table_args__ = (
+        Index("ix_gathering_due", "due_at", sqlite_where=_UNDONE, postgresql_where=_UNDONE),
+        Index("ix_gathering_done", "last_at", sqlite_where=_DONE, postgresql_where=_DONE),
+    )
     study_instance_uid: str = Field(primary_key=True)
     series_instance_uid: str = Field(primary_key=True)  # empty: the study
     state: str  # store.images.gatherings.GatheringPhase

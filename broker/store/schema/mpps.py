@@ -79,4 +79,4 @@ class KeptBackRow(Base, table=True):
 
     __tablename__ = "kept_back"
     sop_instance_uid: str = Field(primary_key=True)
-    mpps: int = Field(foreign_key="mpps.id", sa_type=BIG)
+    mpps: int = Field(foreign_key="mpps.id", index=True, sa_type=BIG)

@@ -51,6 +51,17 @@ class PatientAliasRow(Base, table=True):
     retired_at: float
 
 
+class FormerPatientRow(Base, table=True):
+    """An identifier of a patient who was deleted, by the number that the audit trail has."""
+
+    __tablename__ = "former_patient"
+    __table_args__ = (Index("ix_former_patient_patient_id", "patient_id", "issuer"),)
+    patient: int = Field(primary_key=True, sa_type=BIG)
+    patient_id: str = Field(primary_key=True)
+    issuer: str = Field(primary_key=True)
+    gone_at: float = Field(index=True)
+
+
 class AuthorityRow(Base, table=True):
     """A namespace and a universal ID that name one authority, for what it assigns (HL7 2.5.1 §2.A.33)."""
 
@@ -244,7 +255,8 @@ class IdempotencyRow(Base, table=True):
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     digest: bytes  # SHA-256 of what was asked
-    request: int | None = Field(default=None, foreign_key="service_request.id", sa_type=BIG)  # null: it is of no order
+    # null: it is of no order
+    request: int | None = Field(default=None, foreign_key="service_request.id", index=True, sa_type=BIG)
     action: str
     answer: str
     at: float = Field(index=True)

@@ -84,7 +84,7 @@ def around(count: int, some_bytes: str) -> tuple[str, ...]:
         f"{numbers} INSERT INTO import_item (source, key, accession, place, outcome, findings, first_at, last_at,"
         " times) SELECT 's', v || '', '', '', 'refused', '[]', v, v, 1 FROM n",
         f"{numbers} INSERT INTO idempotency (actor, key, digest, request, action, answer, at)"
-        f" SELECT 'a', v || '', {some_bytes}, 1, 'b', '{{}}', v FROM n",
+        f" SELECT 'a', v || '', {some_bytes}, CASE WHEN v > {count // 2} THEN v END, 'b', '{{}}', v FROM n",
         f"{numbers} INSERT INTO mpps (sop_instance_uid, status, linking, calling_ae, station, modality, started_at,"
         " document, findings, revision, created_at, updated_at, attention, compared_at) SELECT '2.25.6' || v,"
         " CASE WHEN v % 500 = 0 THEN 'IN PROGRESS' ELSE 'COMPLETED' END, 'linked', 'CT01', 'CT01', 'CT', 0, '{}', '[]',"

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ from broker.admin.web.queue import lanes as lane_words
 from broker.admin.web.queue import waiting
 from broker.admin.web.queue.told import rerouted
 from broker.delivery.rerouting import RerouteEnding
+from broker.model.lane import STAT
 from broker.model.wording import in_english
 from broker.settings import load
 from broker.store import jobs
@@ -199,11 +201,33 @@ def test_picked_jobs_are_tried_now_and_those_of_a_paused_node_wait_on(database: 
     assert database.read(jobs.breakers).result()["deliver:pacs"].failures == 0
     assert "when it is its turn" in http.get("/queue").text
     database.execute(pauses.pause, "archive", time.time(), "user:anna", "new disks")
-    assert "1 job waits on, as its node is paused." in http.post("/queue/retry", data={"row": archive}).text
+    alone = http.post("/queue/retry", data={"row": archive}).text
+    assert re.search(r"1 job waits on: archive is paused by user:anna since \d\d:\d\d\.", alone)
     both = http.post("/queue/retry", data={"row": [archive, rows[0]]}).text
-    assert "Tried now: 1. They wait on, as their node is paused: 1." in both
-    assert [action for action, _ in audit(database)] == ["node.retried"] * 4
+    assert "1 job is tried now. 1 job waits on: archive is paused by" in both
+    node = http.post("/queue/nodes/archive/retry?node=archive", data={"x": ""}).text
+    assert "Nothing is sent to archive now: archive is paused by user:anna since" in node
+    assert [action for action, _ in audit(database)] == ["node.retried"] * 5
     assert "None of them waits any more." in http.post("/queue/retry", data={"row": "4711"}).text
+
+
+def test_send_now_says_when_the_window_of_a_node_opens(database: Database, http: AppClient) -> None:
+    day = (datetime.now() + timedelta(days=3)).strftime("%a")  # noqa: DTZ005 - windows are on the clock of the site
+    node = {
+        "name": "night", "kind": "dicom", "ae_title": "NIGHT", "host": "192.0.2.1", "port": 104,
+        "roles": ["destination"], "send_windows": day, "send_windows_stat": True,
+    }  # fmt: skip
+    assert http.post("/api/v1/nodes/add", json={"node": node, "reason": "new"}).status_code == 201
+    more(database, "deliver:night", 3)
+    *others, stat = picks(http.get("/queue?node=night"))
+    database.execute(lambda c: c.execute(update(_t).where(_t.c.id == int(stat)).values(priority=STAT)))
+    kept = http.post("/queue/retry", data={"row": [stat, *others]}).text
+    assert re.search(r"1 job is tried now\. 2 jobs wait on: the window of night opens at \d+ \w+ 00:00\.", kept)
+    node_now = http.post("/queue/nodes/night/retry?node=night", data={"x": ""}).text
+    assert "Of the images for night only what is STAT is sent now: the window of night opens at" in node_now
+    done = http.post("/api/v1/deliveries/retry", json={"rows": [int(row) for row in others]}).json()
+    assert done["endings"] == {"closed": 2}
+    assert done["notes"][0].startswith("the window of night opens at ")
 
 
 def test_all_that_match_are_those_that_a_person_saw(database: Database, http: AppClient) -> None:

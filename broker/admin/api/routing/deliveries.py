@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -19,6 +19,7 @@ from broker.admin.api.routing.delivery_bodies import (
     DeliveriesDoneView,
     DiscardDeliveriesBody,
     LaneShapeView,
+    NodeRetriedView,
     PauseBody,
     RerouteBody,
     RetryBody,
@@ -38,6 +39,8 @@ from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.errors import BadContent
 from broker.queue.steering import QueueSteering, Steering, now_by
 from broker.routing.site import destinations
+from broker.status.lane_keeps import LaneKeep, endings_of, kept_of
+from broker.store import lanes
 from broker.store.queued import pauses, shapes, waiting_jobs
 
 _CHANGED: dict[int | str, dict[str, Any]] = {
@@ -99,14 +102,18 @@ def _deciding(routes: APIRouter, context: AdminContext, queue: QueueSteering) ->
 
     @routes.post("/retry", dependencies=[NEEDS[Right.WORK]], responses=_CHANGED)
     def retry(body: RetryBody, request: Request) -> DeliveriesDoneView:
-        """Try jobs that wait at once, with their lanes. What is for a paused node waits on."""
+        """Try jobs that wait at once, with their lanes. `notes` say what waits on: for a paused node, for a window."""
+        notes = list[str]()
 
         def tried(rows: Sequence[int]) -> Counter[str]:
-            lanes = queue.retry(rows, _who(request, body.reason))
-            waits = database.read(pauses.of_paused, lanes).result()
-            return Counter({"retried": lanes.total() - waits, "paused": waits})
+            retried = queue.retry(rows, _who(request, body.reason))
+            keeps = context.keeping(retried.lanes)
+            now, kept = kept_of(retried, keeps)
+            notes.extend(_notes(context, [one.keep for one in kept]))
+            return endings_of(now, kept)
 
-        return _done(context, request, body, tried)
+        done = _done(context, request, body, tried)
+        return done.model_copy(update={"notes": notes})
 
     @routes.post("/discard", dependencies=[NEEDS[Right.WORK]], responses=_CHANGED)
     def discard(body: DiscardDeliveriesBody, request: Request) -> DeliveriesDoneView:
@@ -146,11 +153,14 @@ def _pausing(routes: APIRouter, context: AdminContext, queue: QueueSteering) -> 
         if not changed:
             raise Problem(409, otherwise)
 
-    @routes.post("/nodes/{name}/retry", dependencies=needs, status_code=204, responses=_NODE)
-    def retry_node(name: Node, body: PauseBody, request: Request) -> None:
-        """Try all that waits for a node at once, however much it is."""
+    @routes.post("/nodes/{name}/retry", dependencies=needs, responses=_NODE)
+    def retry_node(name: Node, body: PauseBody, request: Request) -> NodeRetriedView:
+        """Try all that waits for a node at once, however much it is; `notes` say what is not sent all the same."""
         known(name)
         queue.retry_node(name, _who(request, body.reason))
+        busy = context.database.read(lanes.reports_of_node, name).result()
+        keeps = context.keeping(one.name for one in busy if one.waiting)
+        return NodeRetriedView(notes=_notes(context, keeps.values()))
 
     @routes.post("/nodes/{name}/pause", dependencies=needs, status_code=204, responses=_NODE)
     def pause(name: Node, body: PauseBody, request: Request) -> None:
@@ -186,6 +196,12 @@ def _done(
         rows = found[:most]
     endings = {str(getattr(name, "value", name)): number for name, number in act(rows).items() if number}
     return DeliveriesDoneView(endings=endings, after=rows[-1] if more else 0)
+
+
+def _notes(context: AdminContext, keeps: Iterable[LaneKeep]) -> list[str]:
+    """What keeps jobs, each once, in English."""
+    zone, now = context.settings.zone(), time.time()
+    return list(dict.fromkeys(keep.text.english(zone, now) for keep in keeps))
 
 
 def _who(request: Request, reason: str) -> Steering:

@@ -81,10 +81,20 @@ class PauseBody(BaseModel):
 
 
 class DeliveriesDoneView(BaseModel):
-    """What became of the jobs, by how they ended. `after`: the next ones begin behind this job; 0: that was all."""
+    """What became of the jobs, by how they ended. `after`: the next ones begin behind this job; 0: that was all.
+
+    `notes` say in words why some wait on although they were to be tried now.
+    """
 
     endings: dict[str, int]
     after: int
+    notes: list[str] = []
+
+
+class NodeRetriedView(BaseModel):
+    """Why some of what waits for a node is not sent now, in words; none: all of it is tried."""
+
+    notes: list[str]
 
 
 class LaneShapeView(BaseModel):

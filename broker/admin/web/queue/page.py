@@ -34,8 +34,10 @@ from broker.queue import holds
 from broker.queue.steering import QueueSteering, Steering, now_by
 from broker.routing.held_work import OtherCount
 from broker.routing.site import destinations
+from broker.status.lane_keeps import kept_of
 from broker.store.holds.held_jobs import HeldFilter
-from broker.store.queued import pauses, waiting_jobs
+from broker.store.lanes import reports_of_node
+from broker.store.queued import waiting_jobs
 from broker.store.queued.waiting_jobs import Waits
 
 LINK = PageLink(title=Sentence("Queue"), path="/queue", icon="queue", right=Right.STATUS)
@@ -134,8 +136,7 @@ class _Page:
             if waiting.waits_of(self._ask(request)[0].values) == "held":
                 return told.released(self._release(rows, who))
             done = self._queue.retry(rows, who)
-            waits = self._database.read(pauses.of_paused, done).result()
-            return told.retried(done.total() - waits, waits)
+            return told.retried(*kept_of(done, self._context.keeping(done.lanes)))
 
         return self._change(request, form, tried)
 
@@ -160,7 +161,7 @@ class _Page:
     def steer(self, request: Request, form: forms.FormFields, name: str, deed: str) -> Response:
         """Try all that waits for a node at once, or pause, drain or resume it."""
         reason = form.get("reason")
-        if deed not in told.STEERED:
+        if deed != "retry" and deed not in told.STEERED:
             raise Problem(404, "")
         if deed != "resume" and self._context.directory.node(name) is None:
             raise Problem(404, "There is no node of this name")
@@ -169,7 +170,10 @@ class _Page:
         who, values = now_by(request.state.actor, request.state.address, reason), {"node": name}
         if deed == "retry":
             self._queue.retry_node(name, who)
-        elif not self._steered(name, deed, who):
+            busy = self._database.read(reports_of_node, name).result()
+            keeps = self._context.keeping(one.name for one in busy if one.waiting)
+            return shell.go(self._ask(request)[0].link(), told.node_retried(name, keeps))
+        if not self._steered(name, deed, who):
             problem = replace(told.SO_ALREADY[deed], values=values)
             return self.show(request, QueueSlip(question=deed, problem=problem), 409)
         return shell.go(self._ask(request)[0].link(), replace(told.STEERED[deed], values=values))

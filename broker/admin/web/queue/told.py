@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from broker.admin.web.words import counted
 from broker.delivery.rerouting import RerouteEnding
 from broker.model.wording import Sentence
+from broker.status.lane_keeps import KeepCause, KeptJobs, LaneKeep
 
+CAUSES = 3  # that are told in one note
 NONE_WAITS = Sentence("None of them waits any more. Nothing was changed.")
 STEERED: Mapping[str, Sentence] = {  # by the word in the address
-    "retry": Sentence("What waits for %(node)s is tried now."),
     "pause": Sentence("%(node)s is paused: nothing is sent to it."),
     "drain": Sentence("%(node)s drains: it is paused once what is there now is sent."),
     "resume": Sentence("%(node)s is resumed: what waits is sent."),
@@ -23,16 +24,40 @@ SO_ALREADY: Mapping[str, Sentence] = {
 }
 
 
-def retried(tried: int, paused: int) -> Sentence:
-    """So many jobs are tried now, and so many are due but wait for their paused node."""
-    if tried and paused:
-        values = {"tried": tried, "paused": paused}
-        return Sentence("Tried now: %(tried)s. They wait on, as their node is paused: %(paused)s.", values)
-    if paused:
-        return counted(
-            "%(n)s job waits on, as its node is paused.", "%(n)s jobs wait on, as their node is paused.", paused
-        )
-    return counted("%(n)s job is tried now.", "%(n)s jobs are tried now.", tried) if tried else NONE_WAITS
+def retried(tried: int, kept: Sequence[KeptJobs]) -> Sentence:
+    """So many jobs are tried now, and so many wait on for what keeps them: the first causes are told."""
+    said = [_trying(tried)] if tried else []
+    said += [
+        counted("%(n)s job waits on: %(why)s.", "%(n)s jobs wait on: %(why)s.", one.jobs, why=one.keep.text)
+        for one in kept[:CAUSES]
+    ]
+    if more := sum(one.jobs for one in kept[CAUSES:]):
+        said.append(counted("%(n)s more job waits on.", "%(n)s more jobs wait on.", more))
+    return _joined(said) if said else NONE_WAITS
+
+
+def node_retried(node: str, keeps: Mapping[str, LaneKeep]) -> Sentence:
+    """All that waits for a node is tried now, but what is kept. `keeps`: by lane, of those that have work."""
+    kept = next(iter(keeps.values()), None)
+    values: dict[str, object] = {"node": node}
+    if kept is None:
+        return Sentence("What waits for %(node)s is tried now.", values)
+    values |= {"why": kept.text}
+    if kept.cause is not KeepCause.CLOSED:
+        return Sentence("Nothing is sent to %(node)s now: %(why)s.", values)
+    if kept.stat_passes:
+        return Sentence("Of the images for %(node)s only what is STAT is sent now: %(why)s.", values)
+    return Sentence("No images are sent to %(node)s now: %(why)s.", values)
+
+
+def _trying(number: int) -> Sentence:
+    return counted("%(n)s job is tried now.", "%(n)s jobs are tried now.", number)
+
+
+def _joined(said: Sequence[Sentence]) -> Sentence:
+    """Some sentences as one."""
+    first, *others = said
+    return Sentence("%(first)s %(more)s", {"first": first, "more": _joined(others)}) if others else first
 
 
 def released(number: int) -> Sentence:

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TextIO, cast
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from broker import correlation
 from broker.log_output import LogOutput
 from broker.pace import FloodGate, LinePace
 
@@ -43,6 +44,9 @@ FIELDS = frozenset(
         "handler",
         "seconds",
         "worker",
+        # whose work it is (see `correlation`)
+        "connection",
+        "correlation",
         # DICOM
         "calling_ae",
         "called_ae",
@@ -103,8 +107,14 @@ def identifier(value: str | None) -> str:
     """A short keyed hash of an accession number or UID; the value itself with `[log] identifiers = true`."""
     if not value:
         return "-"
-    if _show_identifiers:
-        return value
+    return value if _show_identifiers else hashed(value)
+
+
+def hashed(value: str) -> str:
+    """The keyed hash of an accession number or UID, the same in each process with this log key.
+
+    It is the correlation of an object: whoever knows its UID has it, also long after its reception.
+    """
     return hashlib.blake2s(value.encode("utf-8", "replace"), key=_hash_key, digest_size=5).hexdigest()
 
 
@@ -184,8 +194,12 @@ def configure(
     )
 
     def numbered(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        more = ({} if worker is None else {"worker": worker}) | ({"dropped": out.missing} if out.missing else {})
-        return {**record, **more} if more else record
+        more: dict[str, Any] = {**correlation.names()}
+        if worker is not None:
+            more["worker"] = worker
+        if out.missing:
+            more["dropped"] = out.missing
+        return {**more, **record} if more else record
 
     structlog.configure(
         processors=[

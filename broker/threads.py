@@ -9,7 +9,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
+
+from broker import correlation
 
 ON_LOOP = 64 * 1024  # bytes from outside that one reader may get on the event loop: a few milliseconds
 
@@ -75,7 +78,7 @@ class Threads:
         """Run in a thread; the future gets what it returns or raises, and cannot be cancelled."""
         loop = asyncio.get_running_loop()
         future: _Outcome[T] = _Outcome(loop=loop)
-        call: _Call = (loop, future, lambda: work(*args, **kwargs))
+        call: _Call = (loop, future, correlation.carried(partial(work, *args, **kwargs)))
         with self._lock:
             inbox = self._idle.pop() if self._idle else None
             if inbox is None:

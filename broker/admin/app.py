@@ -15,7 +15,7 @@ from broker.admin import problems
 from broker.admin.access import Access
 from broker.admin.callers import Callers
 from broker.admin.forwarded import Forwarded, TrustedProxies
-from broker.admin.headers import Hardened
+from broker.admin.headers import Correlated, Hardened
 from broker.admin.openapi.document import DescribedApp
 from broker.admin.routers import add_routes
 from broker.admin.sharing import Sharing
@@ -61,6 +61,7 @@ def create_app(
     app.add_middleware(Access, callers=callers, limits=limits, answer=errors.answer)
     app.add_middleware(Hardened)
     app.add_middleware(Forwarded, proxies=proxies)
+    app.add_middleware(Correlated)
     app.add_route("/static/{name}", shell.assets.answer)
     _health(app, source)
     for router in routers:

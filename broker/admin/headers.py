@@ -1,9 +1,11 @@
-"""Sets the headers that keep browsers from doing what no page of ours asks for."""
+"""Sets the headers that keep browsers from doing what no page of ours asks for, and the name of each request."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker import correlation
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -38,3 +40,27 @@ class Hardened:
             await send(message)
 
         await self._app(scope, receive, hardened)
+
+
+CORRELATION = "X-Correlation-ID"  # of answers; that of a request is not read
+
+
+class Correlated:
+    """ASGI middleware: gives each request a name, and tells it in CORRELATION."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        name = correlation.mint()
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault(CORRELATION, name)
+            await send(message)
+
+        with correlation.during(name):
+            await self._app(scope, receive, named)

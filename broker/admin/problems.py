@@ -12,9 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from broker import telemetry
+from broker import correlation, telemetry
 from broker.errors import StoreFull, Unavailable
-from broker.model.tokens import random_token
 from broker.queue.holds import NewerSent
 
 MEDIA_TYPE = "application/problem+json"
@@ -83,7 +82,8 @@ def _printable(path: str) -> str:
 
 def answer(request: Request, problem: Problem) -> Response:
     """A problem as the answer to a request of a program."""
-    return JSONResponse(document(problem), problem.status, problem.headers, media_type=MEDIA_TYPE)
+    body = document(problem) | ({"reference": correlation.current()} if correlation.current() else {})
+    return JSONResponse(body, problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
 def handle(app: FastAPI, answer: Callable[[Request, Problem], Response] = answer) -> None:
@@ -118,7 +118,7 @@ def handle(app: FastAPI, answer: Callable[[Request, Problem], Response] = answer
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        reference = random_token().hex[:12]
+        reference = correlation.current()
         telemetry.logger().error("web.internal_error", reference=reference, error=telemetry.describe(error))
         return answer(request, Problem(500, f"Internal error, reference {reference}"))
 

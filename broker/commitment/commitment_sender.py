@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.audit.tally import Tally
 from broker.commitment.data_sets import write_request
 from broker.commitment.report_scp import ReportReceiver
@@ -122,7 +122,8 @@ class CommitmentSender:
                 asked = False
                 for job in jobs:
                     if self._may_begin(node, feed):
-                        end = await self._do(feed, job, self._ask(association, context, job))
+                        with correlation.during(job.correlation):
+                            end = await self._do(feed, job, self._ask(association, context, job))
                         asked = asked or end.state is JobState.DONE
                 if asked:
                     await self._wait_for_reports(node.name, heard)
@@ -171,7 +172,8 @@ class CommitmentSender:
             context = context or association.context(uids.STORAGE_COMMITMENT)
             for job in jobs:
                 if self._may_begin(node, feed):
-                    await self._do(feed, job, self._tell(association, context, job))
+                    with correlation.during(job.correlation):
+                        await self._do(feed, job, self._tell(association, context, job))
 
     async def _tell(self, association: Association, context: PresentationContext | None, job: Job) -> JobEnd:
         if context is None:

@@ -231,7 +231,8 @@ class CommitmentService:
             recorded = asyncio.wrap_future(self._database.submit(_record, job, end, time.time()))
             await asyncio.shield(recorded)
         note = telemetry.logger().info if end.state is JobState.DONE else telemetry.logger().warning
-        note("commitment.told", node=node.name, job=job.id, answer=end.code or None)
+        names = {"node": node.name, "job": job.id, "correlation": job.correlation or None}
+        note("commitment.told", answer=end.code or None, **names)
 
 
 def _listens(node: Node) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.converted_source import NOT_CONVERTIBLE, ConvertedSource, conversion_note
 from broker.delivery.object_feed import Batch, ObjectFeed
@@ -203,12 +203,15 @@ class _Sending:
                 source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:
-                    self._spoiled(job, source, damage)
+                    with correlation.during(job.correlation):
+                        self._spoiled(job, source, damage)
                     continue
                 try:
-                    await self._send_one(job, source)
+                    with correlation.during(job.correlation):
+                        await self._send_one(job, source)
                 except SpoiledObject as error:
-                    self._spoiled(job, source, error.code)
+                    with correlation.during(job.correlation):
+                        self._spoiled(job, source, error.code)
                     raise _CutShort([*((job, item) for job, item, _ in ready[number + 1 :]), *self._later]) from error
         finally:
             for future in loading:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.targets import known, looked_up
 from broker.dicom import uids
@@ -103,7 +103,8 @@ class MppsSender:
                 for job in jobs:
                     if self._node(name) != node or feed.paused:
                         return  # it has changed, perhaps it is disabled; the feed gives the jobs back
-                    busy = busy + 1 if await self._do(lease, feed, job, work) else 0
+                    with correlation.during(job.correlation):
+                        busy = busy + 1 if await self._do(lease, feed, job, work) else 0
                     if busy >= BUSY_IN_A_ROW:
                         raise PeerFault("the receiver cannot process anything", code="busy")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
@@ -93,7 +93,8 @@ class OneByOne:
             elif item is None:
                 feed.hold(job, "no-instance")
             else:
-                await self._send_one(node, feed, job, item)
+                with correlation.during(job.correlation):
+                    await self._send_one(node, feed, job, item)
         return True
 
     async def _send_one(self, node: Node, feed: Feed, job: Job, item: StoredObject) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.errors import Unavailable
 from broker.hl7 import acknowledgement, batch, work
 from broker.hl7.batch import File
@@ -91,7 +91,7 @@ class OrderDoor:
 
         A batch of which nothing can be taken gets one refusal, and so does one whose answer would be much longer.
         """
-        context = self._context(peer)
+        context = self._begin(peer)
         try:
             file, refusal = await self._read(peer, self._open_batch, raw)
             if refusal is not None:
@@ -145,7 +145,7 @@ class OrderDoor:
         return batch.answer(file, acknowledgements, token=context.token, at=context.at)
 
     async def _message(self, raw: bytes, peer: Peer) -> Answer:
-        started, context = time.monotonic(), self._context(peer)
+        started, context = time.monotonic(), self._begin(peer)
         header: Header | None = None
         outcome: Outcome | None
         try:
@@ -176,7 +176,7 @@ class OrderDoor:
 
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
-        started, context = time.monotonic(), self._context(peer)
+        started, context = time.monotonic(), self._begin(peer)
         header: Header | None = None
         outcome: Outcome | None
         try:
@@ -191,6 +191,12 @@ class OrderDoor:
             outcome = await self._failed(raw, header, peer, context, error)
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         return outcome.answer if outcome else None
+
+    def _begin(self, peer: Peer) -> StoryContext:
+        """The context of a message that is there; whatever it causes is named after it in the log."""
+        context = self._context(peer)
+        correlation.begin(context.token.hex[:12])
+        return context
 
     def _context(self, peer: Peer) -> StoryContext:
         return StoryContext(
@@ -276,7 +282,7 @@ class OrderDoor:
         """
         if isinstance(error, Unavailable | OSError):
             return self._transient(header, context, error)
-        reference = context.token.hex[:12]
+        reference = context.token.hex[:12]  # the log has it as correlation too
         telemetry.HL7_DEFECTS.inc()
         told = {"listener": self._interface.name, "reference": reference, "error": telemetry.describe(error)}
         telemetry.logger().error("hl7.internal_error", **told)
@@ -302,7 +308,7 @@ class OrderDoor:
         return Outcome(answer, code, 1) if answer else None  # silence would look like success
 
     def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
-        started, context = time.monotonic(), self._context(peer)
+        started, context = time.monotonic(), self._begin(peer)
         opened = self._open(head)
         if opened is None:
             return None

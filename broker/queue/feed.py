@@ -137,6 +137,7 @@ class Feed:
             left = deadline - time.monotonic()
             if jobs or left <= 0:
                 self._open.update((job.id, job) for job in jobs)
+                self._say("job.claimed", *jobs)
                 self.more = len(jobs) >= BATCH - 1  # a place may be kept for one in doubt
                 # those in doubt go last
                 done = not self.more and not any(job.last for job in jobs)  # of those only some come at once
@@ -167,6 +168,7 @@ class Feed:
     def _adopt(self, handed: Sequence[Handed]) -> Sequence[Job]:
         self._open.update((one.job.id, one.job) for one in handed)
         self._brought.update((one.job.id, one.item) for one in handed)
+        self._say("job.handed_over", *(one.job for one in handed))
         return [one.job for one in handed]
 
     def doubts(self, job: Job) -> bool:
@@ -189,6 +191,7 @@ class Feed:
         self.progressed = True
         self._evidence.passed(job.id)
         self._heard(self._lane, "")
+        self._say("job.done", job)
         self._report(job, store.finish, JobState.DONE, self._clock.now(), note)
         self._count("done")
 
@@ -196,7 +199,8 @@ class Feed:
         """A person must look; `reason` is a code without patient data."""
         self._evidence.ended(job.id)
         self.homeless = self.homeless or reason == NO_NODE
-        telemetry.logger().warning("job.held", lane=self._name, kind=job.kind, job=job.id, reason=reason)
+        names = {"lane": self._name, "kind": job.kind, "job": job.id, "correlation": job.correlation or None}
+        telemetry.logger().warning("job.held", reason=reason, **names)
         self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
 
@@ -209,7 +213,9 @@ class Feed:
             self.hold(job, reason)
             return
         wait = self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
-        due = self._clock.now() + max(wait, min(after, self._policy.longest))
+        wait = max(wait, min(after, self._policy.longest))
+        due = self._clock.now() + wait
+        self._say("job.put_back", job, reason=reason, delay=round(wait, 1))
         self._report(job, store.put_back, due, reason, item_fault=item_fault, last=self.doubts(job))
         self._count("retry")
 
@@ -263,6 +269,13 @@ class Feed:
         return self._policy.expired(job.created_at, self._clock.unhurried(), tries)
 
     # --- recording ---------------------------------------------------------------------------------------
+
+    def _say(self, event: str, *jobs: Job, **more: object) -> None:
+        """A line for each job, at level debug only."""
+        if telemetry.debugging():
+            for job in jobs:
+                names = {"lane": self._name, "job": job.id, "attempt": job.attempts, "correlation": job.correlation}
+                telemetry.logger().debug(event, **names, **more)
 
     def _count(self, outcome: str) -> None:
         telemetry.child(telemetry.DELIVERIES, self._lane.node, self._lane.kind, outcome).inc()

@@ -13,6 +13,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from broker import correlation, telemetry
 from broker.errors import StoreUnavailable
 from broker.model.lane import JobKind, Lane, LaneKind
 from broker.queue.hand_over import Handed, HandOver, Reservation
@@ -173,7 +174,7 @@ def record(
         telling.write(connection)
     if notices:
         store_notices.enqueue(connection, notices, new.received_at)
-    detail = {"rules": list(rules), "rules_version": new.rules_version}
+    detail = {"rules": list(rules), "rules_version": new.rules_version, **_named(new.sop_instance_uid)}
     held = _kept_back(connection, new.sop_instance_uid)
     first = instances.add_first(connection, new)
     if first is not None:
@@ -224,7 +225,13 @@ def enqueue_deliveries(
     known = instances.versions(connection, sop_instance_uid)
     group = _join(connection, known, deliveries) if len(known) > 1 else None
     held = _kept_back(connection, sop_instance_uid)
+    detail = {**detail, **_named(sop_instance_uid)}
     _enqueue(connection, subject, deliveries, detail, now, group, held, known=True)
+
+
+def _named(sop_instance_uid: str) -> dict[str, str]:
+    """Lets the log lines of deliveries have the name that those of the object's reception have."""
+    return {correlation.KEY: telemetry.hashed(sop_instance_uid)}
 
 
 def _join(connection: Connection, known: Sequence[KnownVersion], deliveries: Sequence[PlannedDelivery]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, case, cast, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from broker import correlation
 from broker.model.lane import STAT, UNFINISHED, JobKind, JobState
 from broker.store import claims
 from broker.store.db import clock, documents
@@ -58,7 +59,6 @@ _PUT_BACK = Prepared(
     )
 )
 
-
 Report = Callable[[Connection], bool]  # `finish` or `put_back` with its arguments
 
 
@@ -91,6 +91,11 @@ class Job:
     group_key: str | None = None
     last: bool = False
 
+    @property
+    def correlation(self) -> str:
+        """The name in the log of the work that made this job; empty for one of an earlier version."""
+        return str(self.detail.get(correlation.KEY, ""))
+
 
 def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     """Insert jobs, skipping those that are there already; how many are new."""
@@ -103,7 +108,7 @@ def _row(job: NewJob, now: float) -> dict[str, Any]:
         "lane": job.lane,
         "subject": job.subject,
         "group_key": job.group_key,
-        "detail": documents.encode(job.detail),
+        "detail": documents.encode(correlation.named(job.detail)),
         "state": (JobState.HELD if job.held else JobState.READY).value,
         "priority": job.priority,
         "due_at": now,
@@ -129,7 +134,7 @@ def enqueue_leased(connection: Connection, job: NewJob, now: float, owner: str, 
         kind=str(job.kind),
         lane=job.lane,
         subject=job.subject,
-        detail=job.detail,
+        detail=correlation.named(job.detail),
         attempts=1,
         failures=0,
         fence=1,

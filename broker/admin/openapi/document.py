@@ -45,6 +45,7 @@ _PROBLEM: Document = {
         "title": {"type": "string", "description": "The status in words"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
+        "reference": {"type": "string", "maxLength": 12, "description": "The `correlation` of its lines in the log"},
         "errors": {
             "type": "array",
             "items": {
@@ -60,6 +61,7 @@ _PROBLEM: Document = {
             "title": "Unprocessable Content",
             "status": 422,
             "detail": "The request cannot be used as it is",
+            "reference": "5f0c9a1be27d",
             "errors": [{"path": "role", "text": "Field required"}],
         }
     ],

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.delivery.feedback import answers, outbound
 from broker.delivery.feedback.answers import AnswerVerdict, RisAnswer
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
@@ -121,7 +121,8 @@ class FeedbackSender:
                 elif not node.active or feed.paused:
                     return  # the feed gives the jobs back, they wait
                 else:
-                    await self._tell(node, feed, job)
+                    with correlation.during(job.correlation):
+                        await self._tell(node, feed, job)
 
     async def close(self) -> None:
         """Close all connections."""

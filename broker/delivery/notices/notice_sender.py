@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from broker import telemetry
+from broker import correlation, telemetry
 from broker.delivery.notices import mail_sender, webhook_sender, wording
 from broker.delivery.notices.answer import NoticeAnswer, NoticeVerdict
 from broker.delivery.notices.wording import Teller
@@ -62,7 +62,8 @@ class NoticeSender:
                 elif not node.active or feed.stopping:
                     return  # the feed gives the jobs back, they wait
                 else:
-                    await self._tell(node, feed, job)
+                    with correlation.during(job.correlation):
+                        await self._tell(node, feed, job)
 
     async def _tell(self, node: Node, feed: Feed, job: Job) -> None:
         try:

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from broker import telemetry
+from broker import correlation, telemetry
 from broker.dicom.association.entrance import Entrance
 from broker.dicom.association.session import Session
 from broker.dicom.dimse.request import Service
@@ -114,6 +114,7 @@ class Provider:
         self._sessions[session] = asyncio.get_running_loop().create_task(self._run(session, connection))
 
     async def _run(self, session: Session, connection: PduConnection) -> None:
+        correlation.connect()
         try:
             try:
                 await session.run()

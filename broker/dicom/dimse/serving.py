@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
-from broker import telemetry
+from broker import correlation, telemetry
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import MessageSender, PeerAE, PresentationContext
@@ -16,6 +16,8 @@ from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
 
+# requests about one object, whose log lines and jobs are named after it
+_OF_OBJECT = frozenset({cmd.C_STORE_RQ, cmd.N_CREATE_RQ, cmd.N_SET_RQ})
 # before the handler of a service is asked, for requests of every kind
 ANSWERED = (
     st.AnsweredStatus(st.UNRECOGNIZED_OPERATION, "The service of the presentation context has no such request."),
@@ -123,6 +125,8 @@ class RequestServer:
     async def _handle(self, request: Request) -> None:
         """Run the handler; whatever happens the peer gets exactly one final answer."""
         context, command = request.context, request.command
+        if command.field in _OF_OBJECT and command.sop_instance:
+            correlation.begin(telemetry.hashed(command.sop_instance))
         service = self._services.get(context.id)
         handler = service.handlers.get(command.field) if service else None
         by_scp = command.field == cmd.N_EVENT_REPORT_RQ  # the one request that an SCP sends (PS3.7 10.1.1)

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from broker import telemetry
+from broker import correlation, telemetry
 from broker.hl7.mllp.framing import Frame, Framer, Oversize, begins, wrap
 from broker.hl7.mllp.parting import part
 from broker.hl7.mllp.secure import Gate, Secure
@@ -89,6 +89,7 @@ class _Connection:
         self._writer.transport.abort()
 
     async def run(self) -> None:
+        correlation.connect()
         self.peer.proven = self.proven
         self._first = asyncio.get_running_loop().time() + self._server.limits.first_timeout
         try:
@@ -217,6 +218,7 @@ class _Connection:
                 await self._send(answer)
         finally:
             self.busy = False
+            correlation.begin("")
             if self.held:
                 self._server.seats.hold(self, self._framer.held)
 

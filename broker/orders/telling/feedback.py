@@ -7,7 +7,7 @@ tables 0038 and 0123).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -66,8 +66,9 @@ class Notice:
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Notice:
-        """From the detail of a job."""
-        return cls(**{**document, "event": OrderEvent(document["event"])})
+        """From the detail of a job, which has the name of its work in the log too."""
+        known = {one.name: document[one.name] for one in fields(cls) if one.name in document}
+        return cls(**{**known, "event": OrderEvent(document["event"])})
 
 
 def state(statuses: Collection[str]) -> OrderEvent | None:

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from broker import faults, telemetry
+from broker import correlation, faults, telemetry
 from broker.errors import StoreUnavailable
 from broker.store.db import deadlines
 from broker.store.db.checkpoint import Checkpointer
@@ -75,7 +75,7 @@ class _Unit:
 
 
 def _bind(unit: Callable[..., T], args: Any, kwargs: Any) -> Callable[[Connection], T]:
-    return lambda connection: unit(connection, *args, **kwargs)
+    return correlation.carried(lambda connection: unit(connection, *args, **kwargs))
 
 
 class SqliteWriter:

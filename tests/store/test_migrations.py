@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, column, delete, insert, inspect, sele
 from support.worklist.worklist import document
 from support.worklist.worklist_rows import insert_documents
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.errors import ConfigurationError
-from broker.orders.core.names import fold
 from broker.store.db import migrate
 from broker.store.db.database import Database
 from broker.store.db.engine import open_engine
@@ -132,7 +132,7 @@ def test_names_with_strokes_are_found_after_the_upgrade(engine: Engine, monkeypa
         columns = select(step.c.patient_name, step.c.revision).order_by(step.c.id)
         found = [tuple(row) for row in connection.execute(columns)]
         assert found == [("walesa^lech", 2), ("doe=h", 2), ("jones", 1), ("lodz=o=l", 2)]
-        assert [name for name, _ in found] == [fold(name) for name in before]
+        assert [name for name, _ in found] == [fold_for_search(name) for name in before]
         words = select(further.c.step, further.c.words).order_by(further.c.step, further.c.words)
         assert [tuple(row) for row in connection.execute(words)] == [(2, "h"), (4, "l"), (4, "o")]
 

@@ -31,6 +31,15 @@ def fold_name(name: str) -> str:
     return trim_name(fold_text(name if name.isascii() else name.translate(_SIGNS)))
 
 
+def fold_for_search(name: str) -> str:
+    """A name as the columns have it that searches go by: without combining marks. What they find is compared again."""
+    plain = name.casefold()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain)
+        plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(LETTERS)
+    return trim_name(plain)
+
+
 def trim_name(name: str) -> str:
     """A name without padding of its components and without `^` and `=` that nothing follows."""
     groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in name.split("="))

@@ -1,15 +1,13 @@
-"""Converts person names from HL7 XPN, XCN and CN to DICOM PN (PS3.5 6.2.1), and folds names for searching."""
+"""Converts person names from HL7 XPN, XCN and CN to DICOM PN (PS3.5 6.2.1)."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from broker.dicom.dataset.transliterate import LETTERS
 from broker.hl7.message import DELETE, Repetition, undeleted
 
 GROUP = 64  # characters of one component group of PN
@@ -19,6 +17,7 @@ _HAN, _KANA, _HANGUL = "han", "kana", "hangul"
 _IDEOGRAPHS = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANAS = re.compile("[\u3000\u3040-\u30ff\u31f0-\u31ff]")
 _HANGULS = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_ALPHABETIC = ((), ("",), ("A",))  # representation codes of a name that has no other writing
 _OTHER = frozenset("^=\\")  # a name in DICOM holds none of them (PS3.5 6.2.1)
 CUT = f"Name is longer than {GROUP} characters and is cut"
 RECODED = "Name holds a backslash or a separator of names in DICOM: a space stands for it"
@@ -58,17 +57,6 @@ class ReadName(NamedTuple):
 
     text: str = ""
     doubts: tuple[str, ...] = ()
-
-
-def fold(name: str) -> str:
-    """A name for searching: without case, accents, strokes of letters (`LETTERS`) and padding.
-
-    Components are stripped of spaces, groups of trailing `^`, the name of trailing empty groups.
-    """
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(LETTERS)
-    groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
-    return "=".join(groups).rstrip("=")
 
 
 def from_components(parts: Sequence[str]) -> str:
@@ -126,8 +114,22 @@ def _of_one_type(named: Sequence[_Writing], kind: int, types: NameTypes) -> list
     return []
 
 
+def _plain(repetition: Repetition, first: int, kind: int, form: int, types: NameTypes) -> ReadName | None:
+    """The short way for a name in ASCII without subcomponents and escapes, as most are. None: not for this one."""
+    text, marks = repetition.text, repetition.separators
+    if not text.isascii() or "&" in text or marks.escape in text or marks.subcomponent in text:
+        return None
+    parts = repetition.components()
+    wanted = parts[kind - 1].strip().upper() if len(parts) >= kind else ""
+    if wanted not in types.order or wanted in types.never or wanted == "*" or parts[form - 1 : form] not in _ALPHABETIC:
+        return None
+    return _group(parts[first - 1 : first + 5])
+
+
 def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int, types: NameTypes) -> ReadName:
     """PN of the name that is taken, with its other writings (same name type)."""
+    if len(repetitions) == 1 and (name := _plain(repetitions[0], first, kind, form, types)) is not None:
+        return name
     held = [_Writing(repetition, repetition.components()) for repetition in repetitions if repetition.text]
     named = [one for one in held if any(undeleted(part).strip("& ") for part in one.parts[first - 1 : first + 5])]
     if not named:
@@ -138,9 +140,7 @@ def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int
     read = [writing.read(first) for writing in writings]
     coded = [writing.upper(form) for writing in writings]
     for letter, group in zip(_letters(read, coded, writings, types.writings), read, strict=True):
-        if letter not in _GROUPS:
-            continue
-        if groups.setdefault(letter, group).text != group.text:
+        if letter in _GROUPS and groups.setdefault(letter, group).text != group.text:
             doubts.append(SEVERAL)
     if not groups and writings:  # a representation code of another table
         groups["A"] = read[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.model.order import Document
-from broker.orders.core.names import fold
 
 _WORDS = re.compile(r"[^\w]+")
 KEYWORDS = ("PatientName", "PatientBirthDate", "PatientSex")
@@ -31,7 +31,7 @@ def differ(one: Document, other: Document) -> bool:
 
 def _same_name(one: str, other: str) -> bool:
     """True if all words of one writing of a name are in a writing of the other, in any order, perhaps cut."""
-    writings = [[_words(group) for group in fold(name).split("=")] for name in (one, other)]
+    writings = [[_words(group) for group in fold_for_search(name).split("=")] for name in (one, other)]
     pairs = [(mine, its) for mine in writings[0] for its in writings[1] if mine and its]
     return not pairs or any(_within(mine, its) or _within(its, mine) for mine, its in pairs)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepIndex
 from broker.orders.core import authorities
-from broker.orders.core.names import fold
 
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
 _OTHER_IDS = "OtherPatientIDsSequence"
@@ -61,4 +61,4 @@ def with_patient(answer: Document, before: Patient, after: Patient) -> Document:
 
 def index(patient: Patient, answer: Document) -> StepIndex:
     """An answer with the columns it is searched by."""
-    return StepIndex(patient.patient_id, fold(patient.attributes.get("PatientName", "")), answer)
+    return StepIndex(patient.patient_id, fold_for_search(patient.attributes.get("PatientName", "")), answer)

@@ -1,14 +1,14 @@
 """Makes the words that people find patients by: those of their names, folded, and the birth date.
 
-A name is folded as the columns are that C-FIND searches (`names.fold`): without case, accents and strokes. Each
-component of each component group is found by its beginning. A group of ideographs or of their sound is also found as it
-is written without spaces.
+A name is folded as the columns are that C-FIND searches: without case, accents and strokes. Each component of each
+component group is found by its beginning. A group of ideographs or of their sound is also found as it is written
+without spaces.
 """
 
 from __future__ import annotations
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.model.order import Document, Patient
-from broker.orders.core.names import fold
 
 MOST = 24  # words of one patient
 LONGEST = 64  # characters of a word
@@ -18,7 +18,7 @@ _BREAKS = str.maketrans(dict.fromkeys("^=,.'’-", " "))
 
 def words_of(text: str) -> tuple[str, ...]:
     """The folded words of a text, each once."""
-    words = fold(text).translate(_BREAKS).split()
+    words = fold_for_search(text).translate(_BREAKS).split()
     return tuple(dict.fromkeys(word[:LONGEST] for word in words))[:MOST]
 
 

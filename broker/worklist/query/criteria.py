@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from broker.dicom.dataset.folding import WIDE
-from broker.orders.core.names import fold
+from broker.dicom.dataset.folding import WIDE, fold_for_search
 from broker.store.worklist.candidates import Criteria, Words
 from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import Interval
@@ -60,7 +59,8 @@ def _names(key: Key | None) -> tuple[str, ...] | None:
     if not isinstance(key, NameKey):
         return None
     groups = (next((pattern for pattern in name if pattern is not None), None) for name in key.names)
-    beginnings = tuple(fold(_plain(group.prefix))[:_LONGEST] if group is not None else "" for group in groups)
+    plain = (_plain(group.prefix) if group is not None else "" for group in groups)
+    beginnings = tuple(fold_for_search(prefix)[:_LONGEST] for prefix in plain)
     return beginnings if all(beginnings) and _storable(beginnings) else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from broker.orders.core.names import fold
+from broker.dicom.dataset.folding import fold_for_search
 from broker.orders.core.worklist_item import HELD
 from broker.store.db.database import Database
 from broker.store.orders.saving import name_groups
@@ -47,12 +47,13 @@ def insert_documents(connection: Connection, documents: Documents) -> None:
             insert(tables.scheduled_step).values(
                 id=number, procedure=procedure, step_id=str(number), position=number,
                 status=item["ScheduledProcedureStepStatus"], status_at=0, start_at=start, modality=item["Modality"],
-                patient_id=one["PatientID"], patient_name=fold(one["PatientName"]), accession=one["AccessionNumber"],
+                patient_id=one["PatientID"], patient_name=fold_for_search(one["PatientName"]),
+                accession=one["AccessionNumber"],
                 requested_procedure_id=one["RequestedProcedureID"], study_instance_uid=one["StudyInstanceUID"],
                 attributes="{}", answer=json.dumps(one), revision=1, updated_at=0, held=HELD in one,
             )
         )  # fmt: skip
-        for words in name_groups(fold(one["PatientName"])):
+        for words in name_groups(fold_for_search(one["PatientName"])):
             connection.execute(insert(tables.step_name).values(step=number, words=words))
         for title in item[STATION]:
             connection.execute(insert(tables.step_station).values(step=number, ae_title=title, start_at=start))

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.errors import ConfigurationError
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import parse
@@ -74,8 +75,8 @@ def test_names(pid5: str, name: str) -> None:
     ],
 )  # fmt: skip
 def test_folding(name: str, folded: str) -> None:
-    assert names.fold(name) == folded
-    assert names.fold(names.fold(name)) == folded
+    assert fold_for_search(name) == folded
+    assert fold_for_search(fold_for_search(name)) == folded
 
 
 def test_merging() -> None:

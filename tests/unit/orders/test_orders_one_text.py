@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
 import pytest
 
+from broker.hl7.header import RECOMMENDED
+from broker.hl7.message import Repetition
+from broker.orders.core import names
+from broker.orders.core.names import USUAL, NameTypes, Writings
 from broker.orders.inbound import reception
 from broker.orders.inbound.reader import Reader
 from broker.orders.interfaces import Interface
@@ -20,6 +26,10 @@ BOOK = ProfileBook(TABLES)
 INTERFACE = Interface(name="test")
 # what the examples hold too seldom: blanks, deleted parts, escapes, texts that are too long or of no use
 ODD = ("", "   ", '""', ' "" ', "X", "x\\T\\y", "N" * 70, '""^B', "A^B&C^D", "1.02.3", "\\Xzz\\", "A\tB", "12 kg")
+# names and what stands in the place of one of their parts: types, representation codes, marks
+NAMES = (["Ann", "Lee", "Ann", "", "", "", ""] + [""] * 9, ["Ann", "Lee"] + ["x"] * 4 + ["L"] + [""] * 9, [""] * 16)
+TYPES = (USUAL, NameTypes(("L", "D", "*"), ("L",)), NameTypes(("",), writings=Writings.SCRIPT))
+PARTS = ("", " ", "Ann B", "N" * 70, *"LDl*AIX=&é", "NOUSE", "a&b", "a$b", '""', "\\T\\", "試験")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -38,6 +48,21 @@ def test_both_ways_read_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         long = [reception.examine(raw, INTERFACE, lambda _: profile, UTC) for raw in raws]
     assert any(taken)
     assert short == long
+
+
+@pytest.mark.parametrize(
+    "types", [USUAL, NameTypes(("L", "D", "*"), ("L",)), NameTypes(("",), writings=Writings.SCRIPT)]
+)
+@pytest.mark.parametrize("read_name", [names.from_xpn, names.from_xcn])
+def test_names_are_read_the_same(read_name: Callable[..., names.ReadName], types: NameTypes) -> None:
+    places = [(base, place, part) for base in NAMES for place in range(16) for part in PARTS]
+    texts = ["^".join([*base[:place], part, *base[place + 1 :]]) for base, place, part in places]
+    marks = RECOMMENDED, replace(RECOMMENDED, subcomponent="$")
+    offered = [[Repetition(text, separators, "utf-8")] for text in texts for separators in marks]
+    short = [read_name(repetitions, types) for repetitions in offered]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(names, "_plain", lambda *_: None)
+        assert [read_name(repetitions, types) for repetitions in offered] == short
 
 
 def _variants(raw: bytes) -> list[bytes]:

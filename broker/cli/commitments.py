@@ -10,7 +10,7 @@ import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import Config, exit_on_error, wall_clock
-from broker.cli.output import say, say_json, show_table
+from broker.cli.output import counted, say, say_json, show_table
 from broker.cli.routing.holds import Json
 
 app = typer.Typer(no_args_is_help=True, help="Show requests of modalities for storage commitment, and their results.")
@@ -72,7 +72,7 @@ def show(
     told = one["state"] + (f": {one['why']}" if one["why"] else "")
     say(f"request {one['id']} of {one['node']} ({one['calling_ae']}), {clock(one['received_at'])}: {told}")
     say(f"transaction {one['transaction_uid']}{' (duplicate)' if one['duplicate'] else ''}")
-    say(f"{one['objects']} objects: {one['committed']} committed, {one['failed']} failed")
+    say(f"{counted(one['objects'], 'object')}: {one['committed']} committed, {one['failed']} failed")
     for each in one["asks"]:
         say(_asked(each, clock))
     rows = [(each["sop_instance"], each["result"], each["reason"]) for each in one["listed"]]
@@ -83,7 +83,7 @@ def show(
 
 def _asked(each: Mapping[str, Any], clock: Callable[[float], str]) -> str:
     """What a node was asked for, when, and when it answered."""
-    what = f"{each['node']}, question {each['attempt']}, {each['objects']} objects: "
+    what = f"{each['node']}, question {each['attempt']}, {counted(each['objects'], 'object')}: "
     when = f"asked {clock(each['asked_at'])}, " if each["asked_at"] else ""
     match each["state"]:
         case "waiting":

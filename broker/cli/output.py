@@ -42,6 +42,11 @@ def tell(text: str) -> None:
     LogOutput(sys.stderr, lambda: None).write(printable(text) + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 object`, `3 objects`: for nouns that take an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def say_json(document: Any, *, indent: int | None = None, ascii_only: bool = False) -> None:
     """Print a document as JSON that holds the same values, escaped where a terminal would be steered."""
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)

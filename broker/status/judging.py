@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from broker.model.wording import Instant, Lasting, Sentence
-from broker.status.facts import BrokerFacts, DiskFact, NeedCause
+from broker.status.facts import BrokerFacts, DiskFact, NeedCause, NeedFact
 from broker.status.node_judging import StatusFinding, Weight, amount, node_findings
 from broker.store.room import Room
 
@@ -145,20 +145,33 @@ def _held(facts: BrokerFacts) -> Iterator[StatusFinding]:
     for need in facts.needs:
         late = need.oldest is not None and facts.now - need.oldest > PERFORMED_WAIT
         if need.cause in (NeedCause.HELD_JOBS, NeedCause.HELD_OBJECTS):
-            values = {"count": amount(need.count, more=need.more), "what": need.what, "node": need.node}
-            jobs = Sentence("%(node)s: %(count)s deliveries are held: %(what)s", values)
-            objects = Sentence("%(count)s objects are held: %(what)s", values)
-            text = jobs if need.cause is NeedCause.HELD_JOBS else objects
+            text = _held_jobs(need) if need.cause is NeedCause.HELD_JOBS else _held_objects(need)
             yield StatusFinding(weight=Weight.DEGRADED, text=text, since=need.oldest, node=need.node)
         elif need.cause is NeedCause.PERFORMED and late:
             yield StatusFinding(
                 weight=Weight.DEGRADED,
                 text=Sentence(
+                    "%(count)s performed step waits for a person for more than a day: %(what)s",
+                    _amounts(need),
                     "%(count)s performed steps wait for a person for more than a day: %(what)s",
-                    {"count": amount(need.count, more=need.more), "what": need.what},
                 ),
                 since=need.oldest,
             )
+
+
+def _held_jobs(need: NeedFact) -> Sentence:
+    values, many = _amounts(need), "%(node)s: %(count)s deliveries are held: %(what)s"
+    return Sentence("%(node)s: %(count)s delivery is held: %(what)s", values | {"node": need.node}, many)
+
+
+def _held_objects(need: NeedFact) -> Sentence:
+    many = "%(count)s objects are held: %(what)s"
+    return Sentence("%(count)s object is held: %(what)s", _amounts(need), many)
+
+
+def _amounts(need: NeedFact) -> dict[str, object]:
+    """`n` chooses singular or plural, and `count` says the number as far as it is known."""
+    return {"n": need.count, "count": amount(need.count, more=need.more), "what": need.what}
 
 
 def _senders(facts: BrokerFacts) -> Iterator[StatusFinding]:
@@ -167,13 +180,14 @@ def _senders(facts: BrokerFacts) -> Iterator[StatusFinding]:
             yield StatusFinding(
                 weight=Weight.DEGRADED,
                 text=Sentence(
-                    "%(sender)s is silent since %(at)s (%(span)s): about %(count)s messages usually come in that time",
+                    "%(sender)s is silent since %(at)s (%(span)s): about %(n)s message usually comes in that time",
                     {
                         "sender": sender.name,
                         "at": Instant(sender.last_at),
                         "span": Lasting(facts.now - sender.last_at),
-                        "count": round(sender.expected or 0),
+                        "n": round(sender.expected or 0),
                     },
+                    "%(sender)s is silent since %(at)s (%(span)s): about %(n)s messages usually come in that time",
                 ),
                 since=sender.last_at,
             )

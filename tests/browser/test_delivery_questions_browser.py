@@ -97,7 +97,7 @@ def test_10_it_is_down_since_when_and_how_much_waits_and_11_it_is_back_send_now(
     store(site, ct_slice(64))
     wait_until(lambda: site.rows("select 1 from lane where failures > 0"), 30, "the PACS is found away again")
     with storescp(tmp_path / "pacs", port=ports[0]):
-        assert "1 are tried now" in told(site, "queue", "retry", "--all", "--node", "pacs")
+        assert "1 is tried now" in told(site, "queue", "retry", "--all", "--node", "pacs")
         wait_until(lambda: len(received(tmp_path / "pacs")) == 4, 30, "by one command too")
 
 
@@ -117,7 +117,7 @@ def test_14_send_a_study_elsewhere_instead_and_8_did_it_get_all_of_it(
         page.keyboard.press("Enter")
         expect(page.locator("#note")).to_have_text("2 deliveries go to cad now.")
         why = ("--to", "cad", "--reason", "the PACS is down")
-        assert "1 go there now" in told(site, "queue", "reroute", "--all", "--study", OTHER, *why)
+        assert "1 goes there now" in told(site, "queue", "reroute", "--all", "--study", OTHER, *why)
         done = "select 1 from job where lane = 'deliver:cad' and state = 'done'"
         wait_until(lambda: len(site.rows(done)) == 3, 30, "cad has all")
     assert len(received(tmp_path / "cad")) == 3

@@ -190,7 +190,7 @@ def test_stored_messages_are_run_again(running: bool, site: Site) -> None:
     shown = broker(site, "hl7", "replay", "--id", "1", "--profile", profile(site))
     assert "message 1 ORM^O01 from RIS|SITE: AE -> AA by site" in shown
     assert "new step Modality: (nothing) -> CT" in shown
-    assert "1 messages, 1 would change the worklist" in shown
+    assert "1 message, 1 would change the worklist" in shown
     assert "AE -> AE by ihe" in broker(site, "hl7", "replay", code=1)
     broker(site, "mapping", "import", profile(site))
     kept = broker(site, "hl7", "replay", "--since", "2020-01-01", "--sender", "RIS", "--answer", "AE", "--write")

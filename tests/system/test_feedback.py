@@ -200,7 +200,7 @@ def test_a_held_message_is_released_or_discarded_by_a_command(tmp_path: Path) ->
         assert queue(site, "release", str(first)).returncode == 0
         assert queue(site, "discard", str(second), "--reason", "told by phone").returncode == 0
         again = queue(site, "discard", str(second), "--reason", "told by phone")
-        refused = "0 of 1 jobs discarded: the others do not wait and are not held"
+        refused = "0 of 1 job discarded: what is left does not wait and is not held"
         assert (again.returncode, again.stderr.strip()) == (1, refused)
         wait_until(lambda: done(site, 1), 20, "what was released is accepted")
         assert site.rows("SELECT action, detail FROM audit WHERE object_kind = 'job' ORDER BY id") == [

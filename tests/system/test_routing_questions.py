@@ -59,7 +59,7 @@ def told(site: Site, *command: str | Path) -> str:
 @pytest.mark.parametrize("wanted", ["A4711", "2.999.7.4711"])
 def test_9_which_rule_sent_the_study_where_and_why_not_to_cad(site: Site, wanted: str) -> None:
     text = told(site, "rules", "explain", wanted)
-    assert re.search(rf"1 objects from CT01, .*{CLOCK}.*: routed, by the rules of version 1", text)
+    assert re.search(rf"1 object from CT01, .*{CLOCK}.*: routed, by the rules of version 1", text)
     assert "true CT to the PACS true tag.Modality is: saw CT" in text
     assert "false thin slices to CAD true tag.Modality is: saw CT false tag.SliceThickness lt: saw 8.0" in text
     assert "pacs: 1 ready" in text or "pacs: 1 leased" in text

@@ -47,14 +47,14 @@ def test_what_no_rule_matched_is_routed_by_the_next_version(tmp_path: Path, file
         assert "thick.dcm: hold no-rule-matched" in tried
         assert "false   tag.SliceThickness le: saw 8.0" in tried
         replayed = site.command("rules", "replay", draft, "--since", "1").stdout
-        assert "study 2.999.7.9, 1 objects from STORESCU: was hold, would be send pacs" in replayed
+        assert "study 2.999.7.9, 1 object from STORESCU: was hold, would be send pacs" in replayed
         assert "2 objects: 1 would go as before, of 0 too little is kept" in replayed
         site.command("rules", "import", draft, "--reason", "thin slices are read at the PACS")
         assert "version" in site.command("rules", "activate", "1", "--reason", "to see it again").stdout
         number = held[0]["number"]
         assert "would: send to pacs" in site.command("holds", "show", number).stdout
         told = site.command("holds", "route", "--all", "--study", "2.999.7.9", "--reason", "the rule is new").stdout
-        assert told == "objects: 1 routed, 1 wait still\n"
+        assert told == "objects: 1 routed, 1 waits still\n"
         wait_until(lambda: len(list((tmp_path / "pacs").iterdir())) == 1, 30, "the thin slice is delivered")
         explained = site.command("rules", "explain", "2.999.7.9").stdout
         assert "true    thin slices of CT1 at any time" in explained

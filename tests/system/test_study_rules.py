@@ -130,7 +130,7 @@ def test_the_end_of_an_association_completes_a_study(tmp_path: Path) -> None:
         assert site.rows("SELECT state, reason FROM instance WHERE study_instance_uid = ?", OTHER) == [
             ("waiting", "waits-for-study")
         ]
-        assert "study: 1 objects" in site.command("rules", "explain", OTHER).stdout
+        assert "study: 1 object" in site.command("rules", "explain", OTHER).stdout
         listed = site.command("holds", "list", "--cause", "waits-for-study").stdout
         assert OTHER in listed
         told = "1 series or study waits until it is complete"
@@ -139,7 +139,7 @@ def test_the_end_of_an_association_completes_a_study(tmp_path: Path) -> None:
         refused = site.command("holds", "release", "--all", "--cause", "waits-for-study")
         assert (refused.returncode, "no job matches" in refused.stderr) == (1, True)
         told = site.command("holds", "route", f"o{one['id']}", "--reason", "nothing more comes").stdout
-        assert told == "objects: 1 go with their studies\n"
+        assert told == "objects: 1 goes with its study\n"
         wait_until(
             lambda: (
                 site.rows("SELECT state, reason FROM instance WHERE study_instance_uid = ?", OTHER)

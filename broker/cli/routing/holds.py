@@ -16,6 +16,7 @@ import typer
 from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
 from broker.cli.output import say, say_json, show_table
+from broker.cli.routing.endings import HELD, endings_text
 
 app = typer.Typer(no_args_is_help=True, help="List what waits for a person; route, send, release or discard it.")
 Numbers = Annotated[
@@ -343,7 +344,4 @@ def _jobs(numbers: list[str] | None) -> Iterator[int]:
 
 
 def _say(done: dict[str, int]) -> None:
-    words = {"routed": "routed", "held": "wait still", "waiting": "go with their studies", "discarded": "discarded"}
-    words |= {"purged": "deleted", "gone": "are not kept any more"}
-    parts = [f"{count} {words.get(name, 'were changed by others')}" for name, count in done.items() if count]
-    say(f"objects: {', '.join(parts) or 'none'}")
+    say(f"objects: {endings_text(done, HELD) or 'none'}")

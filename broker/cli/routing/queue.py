@@ -15,7 +15,8 @@ import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
-from broker.cli.output import say, say_json, show_table
+from broker.cli.output import counted, say, say_json, show_table
+from broker.cli.routing.endings import JOBS, endings_text
 from broker.cli.routing.holds import (
     Accession,
     Anyway,
@@ -152,7 +153,9 @@ def discard(
         done = _decide(config, "discard", jobs, every, filters, body)
         given_up, asked = done.get("discarded", 0), len(set(jobs or ()))
         if given_up < asked:
-            raise CommandRefused(f"{given_up} of {asked} jobs discarded: the others do not wait and are not held")
+            raise CommandRefused(
+                f"{given_up} of {counted(asked, 'job')} discarded: what is left does not wait and is not held"
+            )
     _say(done, as_json, jobs)
 
 
@@ -274,24 +277,7 @@ def _say(endings: dict[str, int], as_json: bool, jobs: Sequence[int] | None = No
         for job in dict.fromkeys(jobs):
             say(f"job {job}: discarded")
     else:
-        say(
-            "jobs: "
-            + (", ".join(f"{number} {_WORDS.get(name, name)}" for name, number in endings.items()) or "none waits")
-        )
-
-
-_WORDS = {
-    "retried": "are tried now",
-    "paused": "wait on, as their node is paused",
-    "closed": "wait on for the send window",
-    "out-of-service": "wait on, as their node is out of service",
-    "newer-version": "wait on for a newer version of the broker",
-    "rerouted": "go there now",
-    "there": "ended, as it has the object or gets it anyway",
-    "same": "are for that node already",
-    "gone": "stay, as the bytes are no longer there",
-    "not-waiting": "do not wait any more, or send no object",
-}
+        say(f"jobs: {endings_text(endings, JOBS) or 'none waits'}")
 
 
 def _state(waits_held: bool) -> str:

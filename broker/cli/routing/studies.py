@@ -12,7 +12,8 @@ import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error, settings_of, wall_clock
-from broker.cli.output import say, say_json, show_table
+from broker.cli.output import counted, say, say_json, show_table
+from broker.cli.routing.endings import REROUTED, RESENT, endings_text
 from broker.cli.routing.holds import Accession, Json, Reason, Study
 from broker.cli.routing.trying import show_decisions
 from broker.errors import ConfigurationError
@@ -79,10 +80,11 @@ def show(study: Uid, config: Config = None, as_json: Json = False) -> None:
     say(f"study {one['study']} (number {one['id']}), {'complete' if one['complete'] else 'not complete'}")
     for name in ("patients", "accessions", "modalities", "devices"):
         say(f"{name}: {', '.join(one[name]) or 'none'}")
-    versions = f" in {one['versions']} versions" if one["versions"] != one["objects"] else ""
-    say(f"{one['objects']} objects{versions}, {clock(one['first_at'])} to {clock(one['last_at'])}: {_by_state(one)}")
+    versions = f" in {counted(one['versions'], 'version')}" if one["versions"] != one["objects"] else ""
+    came = f"{clock(one['first_at'])} to {clock(one['last_at'])}"
+    say(f"{counted(one['objects'], 'object')}{versions}, {came}: {_by_state(one)}")
     for series in one["series"]:
-        say(f"  series {series['series']}: {series['objects']} objects since {clock(series['first_at'])}")
+        say(f"  series {series['series']}: {counted(series['objects'], 'object')} since {clock(series['first_at'])}")
     for each in one["destinations"]:
         note = "" if each["known"] else " (no destination any more)"
         proven = f", {each['committed']} committed" if each["committed"] else ""
@@ -137,28 +139,9 @@ def _act(config: Path | None, study: str, what: str, body: dict[str, Any], as_js
     if as_json:
         say_json({"endings": endings, "paused": done["paused"]})
         return
-    say("objects: " + ", ".join(f"{number} {_ENDINGS[what].get(name, name)}" for name, number in endings.items()))
+    say(f"objects: {endings_text(endings, RESENT if what == 'resend' else REROUTED)}")
     if done["paused"]:
         say(f"{body['to']} is paused: what is for it waits until `broker queue resume`")
-
-
-_ENDINGS = {
-    "resend": {
-        "again": "are sent now",
-        "waits": "wait for it already",
-        "gone": "stay, as the bytes are no longer there",
-        "older": "are older versions, which stay",
-        "kept-back": "stay, as an MPPS says that they were made by mistake",
-        "undecided": "stay, as a person must decide about them: `broker holds`, or --undecided",
-    },
-    "reroute": {
-        "rerouted": "go there now",
-        "there": "ended, as it has the object or gets it anyway",
-        "same": "are for that node already",
-        "gone": "stay, as the bytes are no longer there",
-        "not-waiting": "do not wait any more",
-    },
-}
 
 
 def _named(study: str) -> str:

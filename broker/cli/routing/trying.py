@@ -14,7 +14,7 @@ import typer
 
 from broker.cli.asking import running
 from broker.cli.common import CommandRefused, Config, exit_on_error, settings_of, wall_clock
-from broker.cli.output import say, say_json
+from broker.cli.output import counted, say, say_json
 from broker.cli.routing.drafts import document_of
 from broker.errors import BadContent
 
@@ -121,7 +121,8 @@ def show_decisions(told: dict[str, Any], clock: Callable[[float], str]) -> None:
     for one in told["decisions"]:
         why = f", {one['reason']}" if one["reason"] else ""
         say(
-            f"{one['objects']} objects from {one['device']}, {clock(one['first_at'])} to {clock(one['last_at'])}: "
+            f"{counted(one['objects'], 'object')} from {one['device']}, "
+            f"{clock(one['first_at'])} to {clock(one['last_at'])}: "
             f"{one['state']}{why}, by the rules of version {one['rules_version']}"
         )
         show_trace(one["trace"])
@@ -135,7 +136,7 @@ def show_decisions(told: dict[str, Any], clock: Callable[[float], str]) -> None:
 def _show_level(one: dict[str, Any], clock: Callable[[float], str]) -> None:
     """A series or study that waits or was judged."""
     place = f"{one['level']} {one['series']}".rstrip()
-    came = f"{one['objects']} objects, {clock(one['first_at'])} to {clock(one['last_at'])}"
+    came = f"{counted(one['objects'], 'object')}, {clock(one['first_at'])} to {clock(one['last_at'])}"
     if one["state"] == "open":
         say(f"{place}: {came}: waits ({one['waits']}), looked at {clock(one['due_at'])}")
     if one["complete"]:
@@ -162,10 +163,12 @@ def replay(
         return
     for one in told["differences"]:
         before, after = (_outcome(one[side]) for side in ("before", "after"))
-        say(f"study {one['study']}, {one['objects']} objects from {one['device']}: was {before}, would be {after}")
+        what = f"study {one['study']}, {counted(one['objects'], 'object')} from {one['device']}"
+        say(f"{what}: was {before}, would be {after}")
     if told["more"]:
-        say(f"and {told['more']} further differences")
-    say(f"{told['objects']} objects: {told['same']} would go as before, of {told['untold']} too little is kept")
+        say(f"and {counted(told['more'], 'further difference')}")
+    objects = counted(told["objects"], "object")
+    say(f"{objects}: {told['same']} would go as before, of {told['untold']} too little is kept")
     if not told["whole"]:
         say("older objects were not looked at: choose fewer days")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.asking.anywhere import ask
-from broker.cli.output import say, say_json, show_table
+from broker.cli.output import counted, say, say_json, show_table
 
 COUNTS = ("objects", "bytes", "held", "released", "left", "removed")
 SHOWN = 1000  # spoiled objects of which each is told
@@ -38,7 +38,8 @@ def _show(total: Counter[str], spoiled: list[dict[str, Any]]) -> None:
         show_table(("object", "fault", "what is wrong"), [(f"o{x['object']}", x["fault"], x["text"]) for x in spoiled])
     if total["spoiled"] > len(spoiled):
         say(f"and {total['spoiled'] - len(spoiled)} more")
-    say(f"{total['objects']} objects of {total['bytes'] / 2**20:.1f} MiB read, {total['spoiled']} are not as received")
+    read = f"{counted(total['objects'], 'object')} of {total['bytes'] / 2**20:.1f} MiB read"
+    say(f"{read}, {total['spoiled']} {'is' if total['spoiled'] == 1 else 'are'} not as received")
     if total["held"] or total["released"]:
         say(f"deliveries held: {total['held']}, released: {total['released']}")
     if total["left"]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from broker.cli.output import console, joined, say
+from broker.cli.output import console, counted, joined, say
 
 if TYPE_CHECKING:
     from broker.orders.mapping.provenance import ValueOrigin
@@ -87,4 +87,4 @@ def show_replay(replayed: list[dict[str, Any]], *, write: bool) -> None:
             say(f"   {place} {entry['keyword']}: {value_words(entry['before'])} -> {value_words(entry['after'])}")
         changed += bool(message["differences"])
     what = "changed the worklist" if write else "would change the worklist; nothing is written without --write"
-    say(f"{len(replayed)} messages, {changed} {what}")
+    say(f"{counted(len(replayed), 'message')}, {changed} {what}")

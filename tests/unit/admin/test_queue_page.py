@@ -261,8 +261,8 @@ def test_images_go_to_another_destination(database: Database, http: AppClient) -
     page = http.get("/queue")
     form = {"scope": "all", "every": "4", "until": until(page), "to": "archive", "reason": "PACS is down"}
     done = http.post("/queue/reroute", data=form)
-    assert "They go to archive now: 2." in done.text
-    assert "For it already: 1. Not there any more: 0. Not waiting, or no images: 1." in done.text
+    assert "2 deliveries go to archive now. 1 is for archive already." in done.text
+    assert "1 job does not wait any more, or sends no image." in done.text
     assert sorted(lanes(database, "ready")) == ["deliver:archive"] * 3 + ["feedback:ris"]
     assert lanes(database, "discarded") == ["deliver:pacs"] * 3
     assert [action for action, _ in audit(database)] == ["job.rerouted"] * 3

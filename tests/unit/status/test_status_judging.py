@@ -64,8 +64,8 @@ def closed(until: float, **lane: Any) -> dict[str, Any]:
     return {"nodes": (replace(node, closed_until=until),)}
 
 
-def need(cause: NeedCause, since: float = 60.0, **more: Any) -> dict[str, Any]:
-    return {"needs": (NeedFact(cause=cause, count=3, what=SOMETHING, oldest=NOW - since, **more),)}
+def need(cause: NeedCause, since: float = 60.0, count: int = 3, **more: Any) -> dict[str, Any]:
+    return {"needs": (NeedFact(cause=cause, count=count, what=SOMETHING, oldest=NOW - since, **more),)}
 
 
 def sender(*, silent: bool) -> dict[str, Any]:
@@ -115,6 +115,9 @@ CASES = [
     (paused("draining", waiting=3, oldest=NOW - 4000), "degraded", "pacs drains since 16:46 and is paused then: 3"),
     (pacs(waiting=214, oldest=NOW - 960), "degraded", "pacs: images wait too long: 214, the oldest since 17:30"),
     (need(NeedCause.HELD_JOBS, node="pacs"), "degraded", "pacs: 3 deliveries are held: something"),
+    (need(NeedCause.HELD_JOBS, node="pacs", count=1), "degraded", "pacs: 1 delivery is held: something"),
+    (need(NeedCause.HELD_OBJECTS, count=1), "degraded", "1 object is held: something"),
+    (need(NeedCause.PERFORMED, 25 * HOUR, 1), "degraded", "1 performed step waits for a person for more than a day"),
     (need(NeedCause.PAUSED, node="pacs"), "ok", ""),  # the node itself is the finding
     (need(NeedCause.HELD_OBJECTS), "degraded", "3 objects are held: something"),
     (need(NeedCause.PERFORMED, 23 * HOUR), "ok", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from broker.admin.web.words import counted
 from broker.delivery.rerouting import RerouteEnding
@@ -21,6 +22,23 @@ SO_ALREADY: Mapping[str, Sentence] = {
     "pause": Sentence("%(node)s is paused already. Nothing was changed."),
     "drain": Sentence("%(node)s is paused or drains already. Nothing was changed."),
     "resume": Sentence("%(node)s is not paused. Nothing was changed."),
+}
+REROUTED: Mapping[RerouteEnding, Sentence] = {
+    RerouteEnding.REROUTED: Sentence(
+        "%(n)s delivery goes to %(node)s now.", many="%(n)s deliveries go to %(node)s now."
+    ),
+    RerouteEnding.THERE: Sentence(
+        "%(n)s delivery ended, as %(node)s has its object or gets it anyway.",
+        many="%(n)s deliveries ended, as %(node)s has their objects or gets them anyway.",
+    ),
+    RerouteEnding.SAME: Sentence("%(n)s is for %(node)s already.", many="%(n)s are for %(node)s already."),
+    RerouteEnding.GONE: Sentence(
+        "%(n)s stays, as the bytes are no longer there.", many="%(n)s stay, as the bytes are no longer there."
+    ),
+    RerouteEnding.NOT_WAITING: Sentence(
+        "%(n)s job does not wait any more, or sends no image.",
+        many="%(n)s jobs do not wait any more, or send no images.",
+    ),
 }
 
 
@@ -69,26 +87,19 @@ def given_up(number: int, asked: int) -> Sentence:
     """So many of those that were asked for are never tried again."""
     if not number:
         return NONE_WAITS
+    said = [counted("%(n)s job was given up.", "%(n)s jobs were given up.", number)]
     if number < asked:
-        values = {"done": number, "left": asked - number}
-        return Sentence("Given up: %(done)s. They did not wait any more: %(left)s.", values)
-    return counted("%(n)s job was given up.", "%(n)s jobs were given up.", number)
+        said.append(_not_waiting(asked - number))
+    return _joined(said)
+
+
+def _not_waiting(number: int) -> Sentence:
+    return counted("%(n)s job did not wait any more.", "%(n)s jobs did not wait any more.", number)
 
 
 def rerouted(done: Counter[RerouteEnding], node: str) -> Sentence:
     """What became of deliveries that were to go to another node."""
-    moved = done[RerouteEnding.REROUTED]
-    if moved and moved == done.total():
-        return counted("%(n)s delivery goes to %(node)s now.", "%(n)s deliveries go to %(node)s now.", moved, node=node)
-    return Sentence(
-        "They go to %(node)s now: %(rerouted)s. Ended, as it has them or gets them anyway: %(there)s. For it already: "
-        "%(same)s. Not there any more: %(gone)s. Not waiting, or no images: %(waiting)s.",
-        {
-            "node": node,
-            "rerouted": moved,
-            "there": done[RerouteEnding.THERE],
-            "same": done[RerouteEnding.SAME],
-            "gone": done[RerouteEnding.GONE],
-            "waiting": done[RerouteEnding.NOT_WAITING],
-        },
-    )
+    said = [
+        replace(words, values={"n": done[ending], "node": node}) for ending, words in REROUTED.items() if done[ending]
+    ]
+    return _joined(said) if said else NONE_WAITS

@@ -33,6 +33,7 @@ from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.times.opening import ClosedWindow, closing_of
 from broker.status.lane_keeps import LaneKeep, keep_of
+from broker.status.retention import Retention
 from broker.store.db.database import Database
 from broker.store.queued import pauses
 from broker.store.queued.shapes import LaneShape
@@ -53,6 +54,7 @@ class AdminContext:
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
     `held` acts on objects that wait for a person. `examine` looks at machine, settings and database (blocking).
+    `retention` tells what is deleted next.
     """
 
     database: Database
@@ -72,6 +74,7 @@ class AdminContext:
     audit: AuditBook
     examine: Callable[[], Sequence[CheckFinding]]
     held: HeldWork
+    retention: Retention
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

@@ -144,13 +144,17 @@ class CertificateView(BaseModel):
 
 
 class StatusDutyView(BaseModel):
-    """The last run of a duty of housekeeping: when, how long (s), and how often in a row it failed."""
+    """The last run of a duty of housekeeping: when, how long (s), and how often in a row it failed.
+
+    `deleted`: how many rows or files it deleted; null for what deletes none.
+    """
 
     name: str
     last_at: float
     seconds: float
     failures: int
     error: str
+    deleted: int | None = None
 
 
 class StatusBackupView(BaseModel):

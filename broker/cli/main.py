@@ -189,6 +189,18 @@ def restore(
 
 
 @app.command()
+def retention(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Show what is deleted next by its age, rule by rule, and how the last run of each went."""
+    from broker.cli.views.retention_view import run
+
+    with exit_on_error():
+        run(config, as_json=as_json)
+
+
+@app.command()
 def conformance(
     html: Annotated[Path | None, typer.Option("--html", help="Write it into this file, as HTML.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write it into this file, as Markdown.")] = None,

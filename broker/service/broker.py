@@ -66,6 +66,7 @@ from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
 from broker.settings import Settings
 from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
+from broker.status.retention import Retention
 from broker.tls import TlsContexts, TlsFiles
 from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
@@ -168,6 +169,7 @@ class Broker:
                 lambda: destinations(base.site.value),
                 self._sending.wake,
             ),
+            retention=Retention(base.database, settings, self._monitor.duties.facts),
         )
         routers = [status_routes.router(status), *routes.routers(context)]
         routers += pages.routers(context, status)

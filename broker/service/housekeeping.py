@@ -70,10 +70,11 @@ from broker.routing.levels.walk import LevelWalk
 from broker.service.foundation import Foundation
 from broker.service.health import Monitor
 from broker.service.status import meters
-from broker.service.status.duties import DutyBook, Every
+from broker.service.status.duties import DutyBook, DutyRun, Every
 from broker.service.status.row_marks import RowMarks
 from broker.store import jobs, thinning
 from broker.store.ageing.schedule import scheduled
+from broker.store.ageing.spooled import DELIVERED, DISCARDED
 from broker.store.db.pace import Pace
 from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
@@ -169,9 +170,11 @@ class Housekeeping:
 
         def purge() -> None:
             kept = self._settings.delivery
-            sweep.purge_delivered(purging, spool, kept.keep_days, kept.keep_discarded_days)
+            with self._watched(DELIVERED) as run:
+                run.deleted = sweep.purge_delivered(purging, spool, kept.keep_days, kept.keep_discarded_days)
             sweep.discard_held(purging, kept.keep_held_days)
-            sweep.purge_discarded(purging, spool, kept.keep_discarded_days)
+            with self._watched(DISCARDED) as run:
+                run.deleted = sweep.purge_discarded(purging, spool, kept.keep_discarded_days)
 
         self._add("sweep", sweep_spool, DAY, at_once=True, long=True, by_age=True)
         self._add("purge", purge, HOUR, long=True, by_age=True)
@@ -202,9 +205,9 @@ class Housekeeping:
             for one in scheduled(self._settings, now):
                 if one.days:
                     name = one.rule.name
-                    with self._watched(name):
-                        count = thinning.thin(paces[name], one.rule, now - one.days * DAY)
-                        telemetry.child(telemetry.ROWS_THINNED, name).inc(count)
+                    with self._watched(name) as run:
+                        run.deleted = thinning.thin(paces[name], one.rule, now - one.days * DAY)
+                        telemetry.child(telemetry.ROWS_THINNED, name).inc(run.deleted)
 
         self._add("retention", thin, HOUR, at_once=True, long=True, by_age=True)
 
@@ -323,12 +326,12 @@ class Housekeeping:
             job.modify(next_run_time=datetime.now(UTC) + timedelta(seconds=wait))
 
     @contextmanager
-    def _watched(self, name: str) -> Iterator[None]:
+    def _watched(self, name: str) -> Iterator[DutyRun]:
         """Remember how it went. A failure is logged, and ends this work and no other."""
-        began, failed = time.monotonic(), ""
+        began, failed, run = time.monotonic(), "", DutyRun()
         try:
-            yield
+            yield run
         except Exception as error:
             failed = telemetry.describe(error)
             telemetry.logger().warning("housekeeping.failed", kind=name, error=failed)
-        self._duties.ran(name, time.time(), time.monotonic() - began, failed)
+        self._duties.ran(name, time.time(), time.monotonic() - began, failed, run.deleted)

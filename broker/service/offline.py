@@ -26,6 +26,7 @@ from broker.admin.api import audit, fsck, mapping_drafts, mappings
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.api.routing import rule_drafts, site
+from broker.admin.api.upkeep import retention
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
@@ -47,6 +48,7 @@ from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
+from broker.status.retention import Retention
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
@@ -129,6 +131,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         audit=AuditBook(database),
         examine=list,
         held=_held_work(database, settings, in_force),
+        retention=Retention(database, settings, tuple),
     )
     app = FastAPI()
     app.state.audit = context.audit
@@ -145,6 +148,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         knocking,
         nodes,
         node_tests,
+        retention,
         tokens,
         users,
         sessions,

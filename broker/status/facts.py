@@ -116,13 +116,17 @@ class CertificateFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DutyFact:
-    """Periodic work: its last run, how long it took (s), and how often in a row it failed. `error`: where it failed."""
+    """Periodic work: its last run, how long it took (s), and how often in a row it failed. `error`: where it failed.
+
+    `deleted`: how many rows or files it deleted; None for what deletes none, and for a run that failed.
+    """
 
     name: str
     last_at: float
     seconds: float
     failures: int = 0
     error: str = ""
+    deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

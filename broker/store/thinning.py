@@ -33,7 +33,8 @@ _study = tables.study
 _mpps, _link, _gathering = tables.mpps, tables.mpps_link, tables.gathering
 _commitment, _ask = tables.commitment, tables.commitment_ask
 _ENDED = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
-_NAMED = text("mpps_link.study_instance_uid <> ''")  # as the partial index says it
+_NAMED = text("mpps_link.study_instance_uid <> ''")  # as the partial index says it, and the next two
+_DONE, _REFUSED = text("gathering.state = 'done'"), text("NOT accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class ThinningRule:
     audit trail, as something that was done to objects of this kind; empty where they say nothing of a patient.
     `ordered`: where a page has no old row, there is none behind it; else the whole table is walked.
     `beside` deletes what belongs to rows that go, by their numbers, in the same transaction before them.
+    `among`: the rows that the index of the age has, where it has not all of them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ThinningRule:
     ordered: bool = True
     noted: str = ""
     beside: Callable[[Connection, Sequence[int]], None] | None = None
+    among: ColumnElement[bool] | None = None
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -142,7 +145,7 @@ def _object_is_over(before: float) -> ColumnElement[bool]:
 def _gathering_is_over(before: float) -> ColumnElement[bool]:
     """It is judged, nothing came since, and no object of its study is left. What comes later is a new study."""
     here = select(_instance.c.id).where(_instance.c.study_instance_uid == _gathering.c.study_instance_uid).limit(1)
-    return and_(text("gathering.state = 'done'"), _gathering.c.last_at < before, here.scalar_subquery().is_(None))
+    return and_(_DONE, _gathering.c.last_at < before, here.scalar_subquery().is_(None))
 
 
 def _older(age: Column[Any]) -> Condition:
@@ -160,7 +163,7 @@ def _sent_is_over(before: float) -> ColumnElement[bool]:
 
 
 def _refused_is_over(before: float) -> ColumnElement[bool]:
-    return and_(text("NOT accepted"), _message_is_over(before))  # as the index says it
+    return and_(_REFUSED, _message_is_over(before))
 
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
@@ -171,7 +174,9 @@ COMMITMENTS = ThinningRule(
 STUDIES = ThinningRule(name="studies", age=_study.c.first_at, over=_study_is_over, noted="study")
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 OBJECTS = ThinningRule(name="objects", age=_instance.c.received_at, over=_object_is_over, noted="objects")
-GATHERINGS = ThinningRule(name="gatherings", age=_gathering.c.last_at, over=_gathering_is_over, grows=False)
+GATHERINGS = ThinningRule(
+    name="gatherings", age=_gathering.c.last_at, over=_gathering_is_over, grows=False, among=and_(_DONE)
+)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False
@@ -179,7 +184,12 @@ IMPORT_NOTES = ThinningRule(
 MESSAGES = ThinningRule(name="messages", age=_message.c.received_at, over=_message_is_over, noted="message")
 SENT = ThinningRule(name="sent-messages", age=_sent.c.at, over=_sent_is_over, noted="message")
 REFUSED = ThinningRule(
-    name="refused-messages", age=_message.c.received_at, over=_refused_is_over, grows=False, noted="message"
+    name="refused-messages",
+    age=_message.c.received_at,
+    over=_refused_is_over,
+    grows=False,
+    noted="message",
+    among=and_(_REFUSED),
 )
 KNOCKS = ThinningRule(name="knocks", age=tables.knock.c.last_at, over=_older(tables.knock.c.last_at), grows=False)
 ANSWERS = ThinningRule(

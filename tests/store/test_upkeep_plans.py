@@ -27,7 +27,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.stories import identity
 from broker.routing import sweep
 from broker.store import jobs, lanes, thinning
-from broker.store.ageing import exams, persons
+from broker.store.ageing import exams, persons, preview, spooled
 from broker.store.audit import trail
 from broker.store.commitments import asks, judged, listing, requests
 from broker.store.commitments.judged import ObjectChange
@@ -271,6 +271,30 @@ def gathering(filled: Database) -> Database:
     if filled.dialect == "postgresql":
         filled.execute(lambda connection: connection.execute(text("ANALYZE gathering")).rowcount)
     return filled
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_preview_of_retention(filled: Database, rule: ThinningRule) -> None:
+    """It reads what the rule reads, and goes on to what is old in a week."""
+    caught, before = (
+        Caught(filled),
+        time.time() - 30 * DAY if rule in (thinning.JOBS, thinning.OBJECTS) else COUNT / 100,
+    )
+    walk = preview.RuleWalk(rule, rule, before, before + 1)
+    caught.run(lambda c: (preview.oldest(c, rule), walk.page(c, 1) if rule.grows else walk.oldest_first(c)))
+    assert len(caught.plans) == 2
+    caught.assert_indexed()
+
+
+@pytest.mark.parametrize("state", [InstanceState.ROUTED, InstanceState.HELD, InstanceState.DISCARDED])
+def test_a_preview_of_the_spool(filled: Database, state: InstanceState) -> None:
+    caught, now = Caught(filled), time.time()
+    age = tables.instance.c.discarded_at if state is InstanceState.DISCARDED else tables.instance.c.received_at
+    going = instances.may_go if state is InstanceState.ROUTED else spooled.always
+    walk = spooled.FileWalk(state, age, 7.0, now, going)
+    caught.run(lambda c: (walk.page(c, spooled.FIRST), walk.oldest(c), spooled.first_held(c, "deliver:archive")))
+    assert len(caught.plans) == 3
+    caught.assert_indexed()
 
 
 def test_retention_of_gatherings(gathering: Database) -> None:

@@ -23,6 +23,7 @@ from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.api.routing import deliveries, held_objects, holds, rule_drafts, rules, site, waiting
 from broker.admin.api.studies import studies
+from broker.admin.api.upkeep import retention
 from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.context import AdminContext
 
@@ -60,6 +61,7 @@ ROUTES = (
     nodes,
     node_tests,
     studies,
+    retention,
     settings,
     conformance,
 )

@@ -36,6 +36,7 @@ from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 from broker.admin.web.studies import detail as study
 from broker.admin.web.studies import overview as studies
+from broker.admin.web.upkeep import retention
 from broker.admin.web.worklist import device as worklist_device
 from broker.admin.web.worklist import overview as worklist
 from broker.admin.web.worklist import unseen
@@ -83,6 +84,7 @@ PAGES = (
     users,
     tokens,
     configuration,
+    retention,
     guides,
     api_docs,
     conformance,

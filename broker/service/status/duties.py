@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apscheduler.triggers.base import BaseTrigger
 
 from broker.status.facts import DutyFact
+
+
+@dataclass(slots=True)
+class DutyRun:
+    """A run under way. `deleted`: how many rows or files it deleted; None for a duty that deletes none."""
+
+    deleted: int | None = None
 
 
 class DutyBook:
@@ -17,12 +25,17 @@ class DutyBook:
         self._runs: dict[str, DutyFact] = {}
         self._lock = threading.Lock()
 
-    def ran(self, name: str, at: float, seconds: float, error: str = "") -> None:
-        """A duty ended at a time (s since the epoch) after so many seconds; `error`: where it failed."""
+    def ran(self, name: str, at: float, seconds: float, error: str = "", deleted: int | None = None) -> None:
+        """A duty ended at a time (s since the epoch) after so many seconds; `error`: where it failed.
+
+        `deleted`: how many rows or files it deleted.
+        """
         with self._lock:
             before = self._runs.get(name)
             failures = (before.failures if before else 0) + 1 if error else 0
-            self._runs[name] = DutyFact(name=name, last_at=at, seconds=seconds, failures=failures, error=error)
+            self._runs[name] = DutyFact(
+                name=name, last_at=at, seconds=seconds, failures=failures, error=error, deleted=deleted
+            )
 
     def facts(self) -> tuple[DutyFact, ...]:
         """The last run of each duty, by its name."""

@@ -253,7 +253,8 @@ def _spared() -> ColumnElement[bool]:
     return one.scalar_subquery().is_not(None)
 
 
-def _may_go(before: float, given_up: float) -> ColumnElement[bool]:
+def may_go(before: float, given_up: float = NEVER) -> ColumnElement[bool]:
+    """The bytes of an object are not needed any more; `before` and `given_up` are those of `purgeable`."""
     return and_(_all_done(before, given_up), ~_spared())
 
 
@@ -266,7 +267,7 @@ def purgeable(
     """
     here = tuple_(_t.c.received_at, _t.c.id) > tuple_(*place)
     query = (
-        select(_t.c.received_at, _t.c.id, _may_go(before, given_up))
+        select(_t.c.received_at, _t.c.id, may_go(before, given_up))
         .where(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, here)
         .order_by(_t.c.received_at, _t.c.id)
         .limit(limit)
@@ -285,7 +286,7 @@ def mark_purged(connection: Connection, ids: Sequence[int], before: float, given
     connection.execute(select(_t.c.id).where(these).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
         update(_t)
-        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _may_go(before, given_up))
+        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, may_go(before, given_up))
         .values(state=InstanceState.PURGED)
         .returning(_t.c.id, _t.c.path)
     ).all()

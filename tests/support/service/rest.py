@@ -43,6 +43,7 @@ from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.status.facts import BrokerFacts, DatabaseFact
 from broker.status.judging import BrokerStatus, judge
 from broker.status.rates import Rates
+from broker.status.retention import Retention
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
@@ -77,7 +78,7 @@ def _makers(
         web_address=settings.web.address,
         oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
-        examine=list, held=held_work(database, settings, site),
+        examine=list, held=held_work(database, settings, site), retention=Retention(database, settings, tuple),
     )  # fmt: skip
     rooms = [partial(status.router, source), *(partial(room.router, context) for room in ROUTES)]
     return rooms + pages.makers(context, source)

@@ -332,6 +332,10 @@ PAGES = (
         mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
     ),
     SitePage(
+        route="/retention", addresses=("/retention",),
+        mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
         route="/conformance", addresses=("/conformance",),
         mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
     ),

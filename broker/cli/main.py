@@ -18,6 +18,7 @@ from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
 from broker.cli.routing import holds, queue, rules, studies
+from broker.cli.support import looking
 from broker.cli.worklist import showing as worklist
 from broker.errors import ConfigurationError
 
@@ -47,6 +48,8 @@ app.add_typer(users.app, name="users")
 app.add_typer(worklist.app, name="worklist")
 app.add_typer(changing.app, name="order")
 app.add_typer(simulating.app, name="simulate")
+for command in looking.COMMANDS:
+    app.command()(command)
 
 
 # new objects between two looks for garbage: with the 700 of Python, a sixth of the time to import everything is spent
@@ -103,19 +106,6 @@ def status(
 ) -> None:
     """Tell how the broker is, as the page Now does. Exit code 0: all well, 1: needs attention, 3: down or off."""
     from broker.cli.status import run
-
-    with exit_on_error():
-        code = run(config, as_json=as_json)
-    sys.exit(code)
-
-
-@app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-    config: Config = None,
-) -> None:
-    """Look at the machine, the settings and the database; say what to change. Exit code 1 if something is bad."""
-    from broker.cli.views.doctor_view import run
 
     with exit_on_error():
         code = run(config, as_json=as_json)
@@ -189,18 +179,6 @@ def restore(
 
 
 @app.command()
-def retention(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
-    config: Config = None,
-) -> None:
-    """Show what is deleted next by its age, rule by rule, and how the last run of each went."""
-    from broker.cli.views.retention_view import run
-
-    with exit_on_error():
-        run(config, as_json=as_json)
-
-
-@app.command()
 def conformance(
     html: Annotated[Path | None, typer.Option("--html", help="Write it into this file, as HTML.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write it into this file, as Markdown.")] = None,
@@ -212,14 +190,6 @@ def conformance(
 
     with exit_on_error():
         run(config, html=html, as_markdown=markdown, as_json=as_json)
-
-
-@app.command()
-def inventory() -> None:
-    """Print all packages that this installation runs with, as a CycloneDX bill of materials in JSON."""
-    from broker.service.doctor.inventory import inventory as listed
-
-    say_json(listed(), indent=2)
 
 
 @worklist.app.command("import")

@@ -16,6 +16,7 @@ from broker.errors import BrokerError, ConfigurationError
 from broker.service import loop
 from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
+from broker.service.doctor.threads import dumping
 from broker.service.doors import descriptors
 from broker.service.doors.open_files import warn_of_open_files
 from broker.service.stalls import StallWatch
@@ -89,6 +90,7 @@ async def _run(settings: Settings, config: Path | None, data: DataDirectory, tel
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)
             stack.enter_context(Supervisor())
+            stack.enter_context(dumping(data.path))
         except BaseException:
             await broker.stop(0)
             raise

@@ -57,13 +57,21 @@ class StreamedAnswer:
 
 
 def call(
-    settings: Settings, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    settings: Settings,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    timeout: float = TIMEOUT,
 ) -> ServerAnswer | None:
     """Ask the running broker, with the admin role; None if none runs. `body` is sent as JSON.
 
+    `timeout`: seconds for each wait.
+
     Raises PeerFault when it does not answer, BadContent for an answer that is no JSON.
     """
-    with _connected(settings.service.data_dir) as http:
+    with _connected(settings.service.data_dir, timeout) as http:
         return None if http is None else _read(http.request(method, f"{_HOST}{path}", json=body, headers=headers))
 
 
@@ -83,14 +91,14 @@ def stream(settings: Settings, path: str, body: Any) -> Iterator[StreamedAnswer 
 
 
 @contextmanager
-def _connected(folder: Path) -> Iterator[httpx.Client | None]:
+def _connected(folder: Path, timeout: float = TIMEOUT) -> Iterator[httpx.Client | None]:
     """A client of the control socket, None if nobody listens there. Raises PeerFault."""
     import httpx  # takes a while to load
 
     with ExitStack() as stack:
         try:
             short = stack.enter_context(address(folder))
-            served = _served(short)
+            served = _served(short, timeout)
         except FileNotFoundError:
             served = False
         except OSError as error:
@@ -99,7 +107,7 @@ def _connected(folder: Path) -> Iterator[httpx.Client | None]:
             yield None
             return
         try:
-            yield stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=short), timeout=TIMEOUT))
+            yield stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=short), timeout=timeout))
         except httpx.HTTPError as error:
             raise PeerFault(f"the broker does not answer: {type(error).__name__}") from None
 
@@ -114,10 +122,10 @@ def _read(response: httpx.Response) -> ServerAnswer:
         raise BadContent("the broker's answer is no JSON") from None
 
 
-def _served(path: str) -> bool:
+def _served(path: str, timeout: float) -> bool:
     """Somebody listens; a socket that a killed broker left behind refuses. Raises other OSErrors (not our user)."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(TIMEOUT)
+        probe.settimeout(timeout)
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.asking.anywhere import ask
-from broker.cli.asking.patience import told_soon
 from broker.cli.output import say, say_json, show_table
 from broker.model.wording import duration
 
@@ -16,13 +15,12 @@ _TITLES = ("rule", "days", "now", "in {} d", "kept", "oldest", "last run", "key"
 
 def run(config: Path | None, *, as_json: bool) -> None:
     """Ask and print. Raises CommandRefused, ConfigurationError, PeerFault, StoreUnavailable."""
-    with told_soon():
-        found: dict[str, Any] = ask(config, "GET", "/retention")
+    found: dict[str, Any] = ask(config, "GET", "/retention")
     if as_json:
         say_json(found, indent=2)
         return
     titles = tuple(title.format(found["days_ahead"]) for title in _TITLES)
-    show_table(titles, [_row(rule) for rule in found["rules"]], whole=titles[:7])
+    show_table(titles, [_row(rule) for rule in found["rules"]], whole=titles[:6])
     kept = [rule for rule in found["rules"] if rule["kept"] and rule["after"]]
     for rule in kept:
         number, others = _number(rule, rule["kept"]), ", ".join(rule["after"])

@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind
+from sqlalchemy import create_engine, text
 
 import support.peers.pausing  # noqa: F401
 from broker.orders.documents.document import FIELDS
@@ -201,8 +202,9 @@ class FilledSite:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[FilledSite]:
+def filled(folder: Path, database_url: str = "") -> Iterator[FilledSite]:
     """A running broker with patients in it. What it has for others waits, or is held as they refuse it."""
+    url = database_url or f"sqlite:///{folder / 'data' / 'broker.db'}"
     with ExitStack() as peers:
         ris = peers.enter_context(Ris(_refuse))
         archive = peers.enter_context(_archive())
@@ -212,6 +214,7 @@ def filled(folder: Path) -> Iterator[FilledSite]:
             folder,
             site=nodes + _MODALITIES % {"worklist": source.port},
             config={"web": {"admin_token": TOKEN}, "delivery": {"retry_first": 0.2, "retry_last": 30}},
+            database_url=database_url,
         )
         with site:
             made = FilledSite(site, tokens={"admin": TOKEN})
@@ -220,9 +223,19 @@ def filled(folder: Path) -> Iterator[FilledSite]:
             _by_queries(made)
             _by_steps(made)
             _by_objects(made)
-            wait_until(lambda: len(site.rows("SELECT 1 FROM job WHERE state = 'held'")) >= 2, 60, "others refuse")
-            wait_until(lambda: site.rows("SELECT 1 FROM knock"), 60, "the stranger is on the list")
+            wait_until(lambda: len(rows(url, "SELECT 1 FROM job WHERE state = 'held'")) >= 2, 60, "others refuse")
+            wait_until(lambda: rows(url, "SELECT 1 FROM knock"), 60, "the stranger is on the list")
             yield made
+
+
+def rows(url: str, query: str) -> list[Any]:
+    """Read a database beside the broker."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return list(connection.execute(text(query)))
+    finally:
+        engine.dispose()
 
 
 def _refuse(peer: Any, heard: Told) -> None:

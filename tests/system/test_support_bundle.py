@@ -1,0 +1,135 @@
+"""`broker support` with the real binary: what is in the bundle, and that nothing of a patient is, on both databases."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.peers.tools import wait_until
+from support.service.canaries import TOKEN, filled, rows, told
+from support.service.site import Site
+
+PATIENT_DATA = (
+    "SELECT patient_id FROM patient", "SELECT admission_id FROM visit", "SELECT study_instance_uid FROM scheduled_step",
+    "SELECT accession FROM scheduled_step", "SELECT patient_name FROM scheduled_step",
+    "SELECT step_id FROM scheduled_step",
+    "SELECT placer_number FROM service_request", "SELECT filler_number FROM service_request",
+    "SELECT requested_procedure_id FROM requested_procedure", "SELECT sop_instance_uid FROM instance",
+    "SELECT study_instance_uid FROM instance", "SELECT series_instance_uid FROM instance",
+    "SELECT sop_instance_uid FROM mpps", "SELECT accession FROM study_key", "SELECT patient_id FROM study_key",
+)  # fmt: skip
+RUNNING = {"process.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
+ALWAYS = {"versions.json", "packages.json", "settings.json", "doctor.json", "machine.json", "files.json"}
+
+
+def opened(file: Path) -> dict[str, str]:
+    """The parts of a bundle by their names."""
+    with tarfile.open(file) as archive:
+        members = [member for member in archive.getmembers() if member.isfile()]
+        return {Path(one.name).name: archive.extractfile(one).read().decode() for one in members}  # type: ignore[union-attr]
+
+
+def made(site: Site, name: str, *more: str | Path) -> dict[str, str]:
+    file = site.folder / name
+    ran = site.command("support", file, *more)
+    assert ran.returncode == 0, ran.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    parts = opened(file)
+    missing: dict[str, Any] = json.loads(parts["missing.json"])
+    assert [line.split(":")[1].strip() for line in ran.stdout.splitlines()[1:]] == list(missing)
+    return parts
+
+
+def test_a_bundle_of_a_broker_full_of_patients_names_none(tmp_path: Path, database_url: str) -> None:
+    url = database_url if database_url.startswith("postgresql") else ""
+    with filled(tmp_path / "site", url) as full:
+        site = full.site
+        ours = url or f"sqlite:///{site.data / 'broker.db'}"
+        values = {str(row[0]) for query in PATIENT_DATA for row in rows(ours, query)}
+        values = {value for value in values if len(value) > 4 and not value.startswith("1.2.840.10008.")}
+        assert len(values) > 30
+        for addresses in ((), ("--addresses",)):
+            parts = made(site, f"bundle{len(addresses)}.tar.gz", "--log", site.log, *addresses)
+            assert parts.keys() == ALWAYS | RUNNING | {
+                "database.json", "nodes.json", "rules.json", "log.txt", "missing.json"
+            }  # fmt: skip
+            for name, text in parts.items():
+                assert told(text) == [], name
+                assert [value for value in values if value in text] == [], name
+                assert TOKEN not in text, name
+        assert ("127.0.0.1" in parts["nodes.json"]) is True  # with --addresses
+        first = opened(site.folder / "bundle0.tar.gz")
+        assert "127.0.0.1" not in first["nodes.json"]
+        assert json.loads(first["database.json"])["rows"]["patient"] == len(rows(ours, "SELECT 1 FROM patient"))
+        assert json.loads(first["database.json"])["revision"]["current"] is True
+        assert {rule["name"] for rule in json.loads(first["rules.json"])["rules"]["rule"]} == {
+            "CT to PACS",
+            "no number",
+        }
+        assert "broker_health" in first["metrics.txt"]
+        assert "hl7.message" in first["log.txt"]
+        assert re.search(r"File .*service/loop.py", first["threads.txt"])
+        again = site.command("support", site.folder / "bundle0.tar.gz")
+        assert again.returncode == 1
+        assert "is there already" in again.stderr
+
+
+def test_without_a_broker_and_with_a_broken_database(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    with site:
+        pass
+    parts = made(site, "off.tar.gz")
+    assert json.loads(parts["missing.json"]).keys() == RUNNING | {"log.txt"}
+    assert parts.keys() >= ALWAYS
+    (site.data / "broker.db").write_bytes(b"this is no database" * 1000)
+    parts = made(site, "broken.tar.gz")
+    missing = json.loads(parts["missing.json"])
+    assert missing.keys() == RUNNING | {"log.txt", "database.json", "nodes.json", "rules.json"}
+    assert all(missing.values())
+    assert "bad" in parts["doctor.json"]
+
+
+def test_while_postgresql_is_away(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", database_url="postgresql+psycopg://nobody:s3cret@127.0.0.1:1/none")
+    parts = made(site, "away.tar.gz")
+    missing = json.loads(parts["missing.json"])
+    assert {"database.json", "nodes.json", "rules.json"} <= missing.keys()
+    assert ALWAYS - {"files.json"} <= parts.keys()  # there is no data folder
+    assert [name for name, text in parts.items() if "s3cret" in text] == []
+
+
+def test_of_a_broker_that_stands_still(tmp_path: Path) -> None:
+    """Stopped by SIGSTOP: it answers nothing, and the rest is collected all the same."""
+    with Site(tmp_path / "site") as site:
+        assert site.process is not None
+        os.kill(site.listeners["pid"], signal.SIGSTOP)
+        try:
+            parts = made(site, "still.tar.gz")
+        finally:
+            os.kill(site.listeners["pid"], signal.SIGCONT)
+        missing = json.loads(parts["missing.json"])
+        assert {"status.json", "metrics.txt", "threads.txt"} <= missing.keys()
+        assert ALWAYS | {"process.json", "database.json"} <= parts.keys()
+        assert "T (stopped)" in parts["process.json"]
+        wait_until(lambda: site.asked("/health/live").status_code == 200, 30, "it goes on")
+        assert "threads.txt" in made(site, "goes-on.tar.gz")
+    assert not (site.data / "threads.txt").exists()
+
+
+@pytest.mark.parametrize("where", ["folder", "link", "nowhere"])
+def test_where_no_file_can_be_made(tmp_path: Path, where: str) -> None:
+    site = Site(tmp_path / "site")
+    target = {"folder": tmp_path, "link": tmp_path / "link", "nowhere": tmp_path / "no" / "x.tar.gz"}[where]
+    if where == "link":
+        target.symlink_to(tmp_path / "elsewhere")
+    ran = site.command("support", target)
+    assert ran.returncode == 1
+    assert str(target) in ran.stderr
+    assert not (tmp_path / "elsewhere").exists()

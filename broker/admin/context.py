@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -33,6 +33,7 @@ from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.times.opening import ClosedWindow, closing_of
 from broker.status.lane_keeps import LaneKeep, keep_of
+from broker.status.lane_rates import LaneRates
 from broker.store.db.database import Database
 from broker.store.queued import pauses
 from broker.store.queued.shapes import LaneShape
@@ -53,6 +54,7 @@ class AdminContext:
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
     `held` acts on objects that wait for a person. `examine` looks at machine, settings and database (blocking).
+    `lane_rates` knows what waited and what was delivered in the last hours; without it nothing was.
     """
 
     database: Database
@@ -72,6 +74,7 @@ class AdminContext:
     audit: AuditBook
     examine: Callable[[], Sequence[CheckFinding]]
     held: HeldWork
+    lane_rates: LaneRates = field(default_factory=LaneRates)
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

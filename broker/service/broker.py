@@ -168,6 +168,7 @@ class Broker:
                 lambda: destinations(base.site.value),
                 self._sending.wake,
             ),
+            lane_rates=self._monitor.meters.lanes,
         )
         routers = [status_routes.router(status), *routes.routers(context)]
         routers += pages.routers(context, status)

@@ -1,7 +1,6 @@
-// Draws numbers by the minute as SVG lines, and asks for newer ones.
+// Draws numbers by the minute as SVG lines.
 //   <live-plot src="/now/numbers" keys="orders,queries" names="orders,queries" label="…" zone="Europe/Zurich">
-// `src` answers [{t, key: number …}] for ?since=T, T in seconds since the epoch. What stands inside is shown until then,
-// and without script. Plots of one `src` share its answers. A hidden page asks nothing.
+// `src` answers [{t, key: number …}] for ?since=T (s since the epoch), for all plots of it. A hidden page asks nothing.
 const SVG = "http://www.w3.org/2000/svg", EVERY = 15, LEAST = 900, MOST = 6 * 3600; // seconds
 const feeds = new Map();
 

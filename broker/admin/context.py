@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -33,6 +33,7 @@ from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.times.opening import ClosedWindow, closing_of
 from broker.status.lane_keeps import LaneKeep, keep_of
+from broker.status.lane_rates import LaneRates
 from broker.status.retention import Retention
 from broker.store.db.database import Database
 from broker.store.queued import pauses
@@ -55,6 +56,7 @@ class AdminContext:
     which browsers reach the web. `audit` takes rows of views.
     `held` acts on objects that wait for a person. `examine` looks at machine, settings and database (blocking).
     `retention` tells what is deleted next.
+    `lane_rates` knows what waited and what was delivered in the last hours; without it nothing was.
     """
 
     database: Database
@@ -75,6 +77,7 @@ class AdminContext:
     examine: Callable[[], Sequence[CheckFinding]]
     held: HeldWork
     retention: Retention
+    lane_rates: LaneRates = field(default_factory=LaneRates)
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

@@ -170,6 +170,7 @@ class Broker:
                 self._sending.wake,
             ),
             retention=Retention(base.database, settings, self._monitor.duties.facts),
+            lane_rates=self._monitor.meters.lanes,
         )
         routers = [status_routes.router(status), *routes.routers(context)]
         routers += pages.routers(context, status)

@@ -15,6 +15,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
     room, disks       10 s    -                   a file            no database: free room, clock of the spool, disks
     rates             5 s     -                   -                 no database: counters of all processes
+    queue minutes     20 s    10,001 of a lane    -                 ix_job_waiting: what the plot of the queue shows
     senders           15 s    2000 messages       100 rows          primary key of message: who sent since
     planned rules     1 s     -                   one version       ix_rule_plan_state; nothing where none is due
     sweep *           day     200 files           -                 ix_instance_path
@@ -72,7 +73,7 @@ from broker.service.health import Monitor
 from broker.service.status import meters
 from broker.service.status.duties import DutyBook, DutyRun, Every
 from broker.service.status.row_marks import RowMarks
-from broker.store import jobs, thinning
+from broker.store import jobs, overview, thinning
 from broker.store.ageing.schedule import scheduled
 from broker.store.ageing.spooled import DELIVERED, DISCARDED
 from broker.store.db.pace import Pace
@@ -158,6 +159,11 @@ class Housekeeping:
         self._add("disks", monitor.disks.look, 10, at_once=True)
         self._add("rates", monitor.meters.read, meters.EVERY, at_once=True)
         self._add("senders", monitor.senders.count, 15, at_once=True)
+
+        def count_waiting() -> None:
+            monitor.meters.lanes.count(time.time(), self._database.read(overview.waiting).result())
+
+        self._add("queue-minutes", count_waiting, 20, at_once=True)
 
     def _keep_spool(self) -> None:
         """Sweep and purge the spool."""

@@ -96,6 +96,11 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
     )
 
 
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many jobs wait to be sent, or are being sent, in each lane that has some."""
+    return {one.name: one.waiting for one in _lanes(connection) if one.waiting}
+
+
 def _lanes(connection: Connection) -> Iterable[LaneState]:
     breakers = jobs.breakers(connection)
     leased = _leased(connection)

@@ -27,7 +27,8 @@ TABS = 7  # more than the connections that a browser opens to one host
 
 @pytest.fixture(scope="module")
 def app(database: Database) -> FastAPI:
-    return application(database, load(None), source=Hospital(trouble=True).source)
+    hospital = Hospital(trouble=True)
+    return application(database, load(None), source=hospital.source, lane_rates=hospital.lane_rates)
 
 
 @pytest.fixture(scope="module")

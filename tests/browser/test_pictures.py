@@ -25,7 +25,8 @@ LARGEST = 200_000  # bytes
 
 @pytest.fixture(scope="module")
 def app(database: Database) -> FastAPI:
-    return application(database, load(None), source=Hospital(trouble=False).source)
+    hospital = Hospital(trouble=False)
+    return application(database, load(None), source=hospital.source, lane_rates=hospital.lane_rates)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import Connection, delete, update
-from support.dicom.objects import ct_slice
+from support.dicom.objects import Encoded, ct_slice
 from support.dicom.raw import RawScu
 from support.peers.peers import received, storescp
 from support.peers.tools import free_port, wait_until
@@ -45,14 +46,16 @@ def site(tmp_path_factory: pytest.TempPathFactory, ports: tuple[int, int]) -> It
         yield running
 
 
-@pytest.mark.parametrize(("size", "keys"), [(WIDE, False), (PHONE, True)], ids=["mouse", "keys-on-a-telephone"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["on-a-desk", "on-a-telephone"])
+@pytest.mark.parametrize("keys", [False, True], ids=["by-mouse", "by-keys"])
 def test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back(
     site: Site, ports: tuple[int, int], browser: Browser, tmp_path: Path, size: tuple[int, int], keys: bool
 ) -> None:
-    urgent, *others = [ct_slice(64, AccessionNumber=name) for name in ("A1", "A2", "A2", "A2")]
-    with RawScu(site.dicom) as modality:
-        modality.associate([(urgent.sop_class, urgent.transfer_syntax)], calling=b"CT01")
-        assert [modality.store(item) for item in (urgent, *others)] == [0] * 4
+    first, urgent, *others = [ct_slice(64, AccessionNumber=name) for name in ("A0", "A1", "A2", "A2", "A2")]
+    with storescp(tmp_path / "pacs", port=ports[0]):  # it works
+        store(site, first)
+        wait_until(lambda: first.sop_instance in received(tmp_path / "pacs"), 30, "the first is sent")
+    store(site, urgent, *others)  # it went down
     wait_until(lambda: site.rows("select 1 from lane where failures > 0"), 30, "the PACS is found away")
     screen = browser.open(site.web, KNOWN, size)
     page, hand = screen.page, Hand(screen.page, keys=keys)
@@ -61,6 +64,7 @@ def test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back(
     hand.press(f"#{down.locator('a').get_attribute('id')}")
     expect(page.locator("#queue .lead")).to_contain_text("no connection: it is off")
     expect(page.locator("#jobs .found b")).to_have_text("4")
+    looking.is_accessible(screen)
     hand.write("#filter-accession", "A1")
     expect(page.locator("#jobs .found b")).to_have_text("1")
     assert "A1" not in page.url.partition("?")[2]
@@ -70,19 +74,46 @@ def test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back(
         hand.write("#reroute-all-reason", "the surgeon waits for it")
         expect(page.locator("#note")).to_have_text("1 delivery goes to cad now.")
         wait_until(lambda: urgent.sop_instance in received(tmp_path / "cad"), 30, "it is sent elsewhere")
-    with storescp(tmp_path / "pacs", port=ports[0]):
+    with storescp(tmp_path / "pacs", port=ports[0]):  # it is back
         hand.press("#filter-none")
         expect(page.locator("#jobs .found b")).to_have_text("3")
         page.goto(f"{site.web}/queue?node=pacs")
         hand.press("#send-now")
         expect(page.locator("#note")).to_have_text("What waits for pacs is tried now.")
-        wait_until(lambda: len(received(tmp_path / "pacs")) == 3, 30, "the rest is sent")
+        wait_until(lambda: len(received(tmp_path / "pacs")) == 4, 30, "the rest is sent")
         expect(page.locator("#jobs")).to_contain_text("Nothing matches")  # by itself
-    assert received(tmp_path / "pacs").keys() == {item.sop_instance for item in others}
+        expect(page.locator("#queue")).to_contain_text("All that came is sent.")
+    assert received(tmp_path / "pacs").keys() == {item.sop_instance for item in (first, *others)}
     page.goto(site.web)
     expect(page.locator("#verdict-word")).to_have_text("All well")
     looking.is_quiet(screen)
     page.close()
+
+
+def test_the_last_hours_are_drawn(site: Site, ports: tuple[int, int], browser: Browser, tmp_path: Path) -> None:
+    """On a telephone, without script: what was delivered once the minute is over."""
+    with storescp(tmp_path / "pacs", port=ports[0]):
+        store(site, ct_slice(64))
+        wait_until(lambda: len(received(tmp_path / "pacs")) == 1, 30, "it is sent")
+    page = browser.open(f"{site.web}/queue?node=pacs", KNOWN, PHONE, script=False).page
+    done = page.locator("#plot-hours tbody tr").first.locator("td").last
+
+    def drawn() -> bool:
+        page.reload()
+        return done.count() > 0 and int(done.text_content() or 0) > 0
+
+    wait_until(drawn, 120, "the minute is over")
+    assert page.locator("svg.plot polyline").count() == 2
+    for words in page.get_by_role("img").locator("desc").all_text_contents():
+        assert re.match(r"From .*\d\d:\d\d to .*\d\d:\d\d\. In the last minute: [\d–]+\. At most: \d+\.", words)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    page.close()
+
+
+def store(site: Site, *items: Encoded) -> None:
+    with RawScu(site.dicom) as modality:
+        modality.associate([(items[0].sop_class, items[0].transfer_syntax)], calling=b"CT01")
+        assert [modality.store(item) for item in items] == [0] * len(items)
 
 
 # --- the pages alone -----------------------------------------------------------------------------------------
@@ -144,6 +175,17 @@ def test_by_keys_a_slip_keeps_what_was_picked(screen: Screen, database: Database
     page.keyboard.press("Enter")
     expect(page.locator("#note")).to_have_text("1 job was given up.")
     assert states(database).count("discarded") == 1
+
+
+def test_a_region_goes_on_to_follow_when_the_button_that_was_pressed_is_gone(
+    screen: Screen, database: Database
+) -> None:
+    """The focus is on the region then, and stays there: “Send now” goes away while what waits is sent."""
+    page, now = screen.page, time.time()
+    page.locator("#queue").evaluate("(region) => { region.tabIndex = -1; region.focus(); }")
+    database.execute(lambda c: c.execute(delete(tables.job).where(tables.job.c.created_at <= now)))
+    expect(page.locator("#queue")).to_contain_text("Nothing waits for a node of this name")
+    assert screen.focused() == "queue"
 
 
 def test_without_script(database: Database, web: str, browser: Browser) -> None:

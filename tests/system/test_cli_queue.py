@@ -12,6 +12,7 @@ from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
 from support.peers.peers import received, storescp
 from support.peers.tools import free_port, wait_until
+from support.service.program import run
 from support.service.site import Site, destination
 
 RULE = '[[rule]]\nname = "all"\nwhen = { field = "tag.Modality", op = "is", value = "CT" }\nsend = ["pacs"]\n'
@@ -71,6 +72,19 @@ def test_a_paused_node_gets_nothing_until_it_is_resumed(site: Site, ports: tuple
         assert json.loads(said(site, "resume", "pacs", *WHY, "--json")) == {"node": "pacs", "done": "resume"}
         wait_until(lambda: len(received(tmp_path / "pacs")) == 3, 30, "all are sent")
     wait_until(lambda: waiting(site) == [], 30, "nothing waits")
+
+
+def test_the_bare_command_is_the_summary_and_takes_options_for_all(site: Site) -> None:
+    said(site, "pause", "pacs", *WHY)
+    wait_until(lambda: lane(site)["sending"] == 0, 30, "no try is under way")
+    assert said(site) == said(site, "summary")
+    assert json.loads(said(site, "--json")) == json.loads(said(site, "summary", "--json"))
+    settings = ("--config", str(site.folder / "broker.toml"))
+    listed = run("queue", *settings, "--json", "list", "--limit", "2", folder=site.folder)
+    assert [one["id"] for one in json.loads(listed.stdout)] == [one["id"] for one in waiting(site)][:2]
+    assert json.loads(said(site, "held", "--json")) == []
+    bare = run("queue", *settings, "summary", folder=site.folder)
+    assert bare.stdout == said(site)
 
 
 def test_what_waits_goes_elsewhere_or_is_given_up(site: Site, ports: tuple[int, int], tmp_path: Path) -> None:

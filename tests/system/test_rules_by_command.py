@@ -59,9 +59,12 @@ def test_what_no_rule_matched_is_routed_by_the_next_version(tmp_path: Path, file
         explained = site.command("rules", "explain", "2.999.7.9").stdout
         assert "true    thin slices of CT1 at any time" in explained
         assert "pacs: 1 done" in explained
-        site.command("holds", "discard", "--all", "--cause", "no-rule-matched", "--reason", "not wanted")
+        why, no_rule = ("--reason", "not wanted"), ("--all", "--cause", "no-rule-matched")
+        told = json.loads(site.command("holds", "discard", *no_rule, *why, "--json").stdout)
+        assert (told["objects"]["discarded"], told["jobs"]) == (1, 0)
         assert json.loads(site.command("holds", "list", "--json").stdout) == []
-        site.command("holds", "undo", "--all", "--reason", "wanted after all")
+        told = site.command("holds", "undo", "--all", "--reason", "wanted after all", "--json").stdout
+        assert json.loads(told)["objects"]["held"] == 1
         site.command("holds", "send", held[1]["number"], "--to", "pacs", "--reason", "asked for by the ward")
         wait_until(lambda: len(list((tmp_path / "pacs").iterdir())) == 2, 30, "the thick slice is delivered")
         received = {str(pydicom.dcmread(path).SliceThickness) for path in (tmp_path / "pacs").iterdir()}

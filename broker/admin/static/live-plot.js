@@ -1,7 +1,6 @@
-// Draws numbers by the minute as SVG lines, and asks for newer ones.
+// Draws numbers by the minute as SVG lines.
 //   <live-plot src="/now/numbers" keys="orders,queries" names="orders,queries" label="…" zone="Europe/Zurich">
-// `src` answers [{t, key: number …}] for ?since=T, T in seconds since the epoch. What stands inside is shown until then,
-// and without script. Plots of one `src` share its answers. Nothing is asked while the page is hidden.
+// `src` answers [{t, key: number …}] for ?since=T (s since the epoch), for all plots of it. A hidden page asks nothing.
 const SVG = "http://www.w3.org/2000/svg", EVERY = 15, LEAST = 900, MOST = 6 * 3600; // seconds
 const feeds = new Map();
 
@@ -39,7 +38,7 @@ customElements.define("live-plot", class extends HTMLElement {
     this.names = this.getAttribute("names").split(",");
     this.clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: this.getAttribute("zone") || undefined });
     this.number = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-    this.svg = draw("svg", { role: "img", "aria-label": this.getAttribute("label") });
+    this.svg = draw("svg", { class: "plot", role: "img", "aria-label": this.getAttribute("label") });
     this.legend = Object.assign(document.createElement("p"), { className: "legend" });
     this.resize = new ResizeObserver(() => this.paint());
     this.resize.observe(this);

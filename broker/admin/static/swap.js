@@ -32,6 +32,11 @@ function lost() { // the broker does not answer: nothing of the page is touched
 // Puts `next` in the place of the region with its id. The focus stays on the control with the same id.
 function put(next) {
   const region = byId(next.id), held = document.activeElement;
+  if (held === region && !next.querySelector("[autofocus]")) { // its control is gone
+    region.replaceChildren(...next.childNodes);
+    ready(region);
+    return say(next.dataset.say);
+  }
   const inside = region.contains(held) && held.id, dialog = held?.closest("dialog")?.id;
   const kept = inside && { id: held.id, value: held.value, from: held.selectionStart, to: held.selectionEnd };
   region.replaceWith(next);
@@ -138,11 +143,11 @@ document.addEventListener("change", ({ target }) => {
   if (form && target.matches("[data-row], [data-all]")) tally(form, target);
 });
 
-// Live regions. They rest while the page is hidden, and while a person is at work in them.
-const due = new Map(); // region: when it is asked for next, in ms of performance.now
+// Live regions rest while the page is hidden or a person is at work in them.
+const due = new Map(); // region: when it is asked for next (ms)
 
 function paused(region) {
-  return document.hidden || !region || region.contains(document.activeElement)
+  return document.hidden || !region || region !== document.activeElement && region.contains(document.activeElement)
     || region.querySelector("[data-row]:checked, dialog[open], details[open]") !== null;
 }
 

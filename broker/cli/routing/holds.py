@@ -6,7 +6,7 @@ A job has a plain number, an object one that begins with `o`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -15,8 +15,9 @@ import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
-from broker.cli.output import say, say_json, show_table
+from broker.cli.output import say, say_json
 from broker.cli.routing.endings import HELD, endings_text
+from broker.cli.views.holds_view import show_discarded, show_gathering, show_waiting
 
 app = typer.Typer(no_args_is_help=True, help="List what waits for a person; route, send, release or discard it.")
 Numbers = Annotated[
@@ -58,49 +59,11 @@ def list_(
     if as_json:
         say_json(found)
     elif discarded:
-        _show_discarded(found, clock)
+        show_discarded(found, clock)
     elif "state" in query:
-        _show_gathering(found, clock)
+        show_gathering(found, clock)
     else:
-        _show_waiting(found, clock)
-
-
-def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
-    head = ("number", "since", "cause", "from", "for", "accession", "patient", "study")
-    names = ("cause", "device", "node", "accession", "patient", "study")
-    rows = [(one["number"], clock(one["since"])[:16], *(one[name] for name in names)) for one in found]
-    show_table(head, rows, whole=("number", "since", "cause", "accession"))  # fits 80 characters
-    for one in [one for one in found if one["cause"] == "newer-version-sent"][:1]:
-        say(f"{one['cause']}: {one['why']}; `release` does so with --anyway")
-    for kind, jobs in (("objects (o)", False), ("jobs", True)):
-        for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
-            say(f"{kind}: {', '.join(one['can'])}")
-
-
-def _show_gathering(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
-    """Objects that wait for their series or study, not for a person."""
-    rows = [
-        (f"o{one['id']}", clock(one["received_at"]), one["cause"], one["device"], one["modality"], one["study"])
-        for one in found
-    ]
-    show_table(("number", "since", "cause", "from", "modality", "study"), rows, whole=("number", "since", "from"))
-
-
-def _show_discarded(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
-    rows = [
-        (
-            f"o{one['id']}",
-            clock(one["discarded_at"]),
-            one["cause"],
-            one["device"],
-            one["modality"],
-            one["study"],
-            clock(one["deleted_at"]) if one["deleted_at"] else "never",
-        )
-        for one in found
-    ]
-    head = ("number", "discarded", "cause", "from", "modality", "study", "deleted after")
-    show_table(head, rows, whole=("number", "discarded", "deleted after"))
+        show_waiting(found, clock)
 
 
 @app.command()
@@ -135,11 +98,12 @@ def route(
     device: Device = "",
     older: Older = None,
     discarded: Discarded = False,
+    as_json: Json = False,
 ) -> None:
     """Let objects go the way of the rules in force."""
     with exit_on_error():
         body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, discarded), reason)
-        _say(ask(config, "POST", "/holds/objects/route", body))
+        _say(ask(config, "POST", "/holds/objects/route", body), as_json)
 
 
 @app.command()
@@ -156,11 +120,12 @@ def send(
     device: Device = "",
     older: Older = None,
     discarded: Discarded = False,
+    as_json: Json = False,
 ) -> None:
     """Send objects to chosen nodes, whatever the rules say."""
     with exit_on_error():
         body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, discarded), reason)
-        _say(ask(config, "POST", "/holds/objects/send", body | {"to": to}))
+        _say(ask(config, "POST", "/holds/objects/send", body | {"to": to}), as_json)
 
 
 @app.command()
@@ -175,6 +140,7 @@ def release(
     device: Device = "",
     older: Older = None,
     anyway: Anyway = False,
+    as_json: Json = False,
 ) -> None:
     """Try held jobs again, as if for the first time."""
     with exit_on_error():
@@ -182,11 +148,16 @@ def release(
             raise CommandRefused("say which jobs: their numbers, or --all with filters")
         for job in _jobs(numbers):
             ask(config, "POST", f"/holds/{job}/release", {"anyway": anyway})
-            say(f"job {job}: released")
+            if not as_json:
+                say(f"job {job}: released")
+        number = len(set(numbers or ()))
         if every:
             body = _every_job(config, _filters(cause, node, study, accession, device, older, False))
-            body["anyway"] = anyway
-            say(f"jobs: {ask(config, 'POST', '/holds/release', body)['jobs']} released")
+            number = ask(config, "POST", "/holds/release", body | {"anyway": anyway})["jobs"]
+    if as_json:
+        say_json({"released": number})
+    elif every:
+        say(f"jobs: {number} released")
 
 
 @app.command()
@@ -201,35 +172,47 @@ def discard(
     accession: Accession = "",
     device: Device = "",
     older: Older = None,
+    as_json: Json = False,
 ) -> None:
     """Give up jobs and objects. That of an object can be undone as long as it is kept."""
     with exit_on_error():
         if every == bool(numbers):
             raise CommandRefused("say what: numbers, or --all with filters")
         if every:
-            _discard_all(config, _filters(cause, node, study, accession, device, older, False), reason)
-            return
-        jobs = [number for number in numbers or [] if number.isdecimal()]
-        objects = [number for number in numbers or [] if number not in jobs]
-        body = {"rows": list(_objects(objects)), "reason": reason}
-        for job in jobs:
-            ask(config, "POST", f"/holds/{job}/discard", {"reason": reason})
+            filters = _filters(cause, node, study, accession, device, older, False)
+            objects, jobs = _discard_all(config, filters, reason)
+        else:
+            objects, jobs = _discard_each(config, numbers or [], reason, say_each=not as_json)
+    if as_json:
+        say_json({"objects": objects, "jobs": jobs})
+        return
+    if objects:
+        _say(objects)
+    if jobs and every:
+        say(f"jobs: {jobs} discarded")
+
+
+def _discard_each(
+    config: Path | None, numbers: Sequence[str], reason: str, *, say_each: bool
+) -> tuple[dict[str, int], int]:
+    """Give up jobs and objects by their numbers; what became of the objects, and how many jobs."""
+    jobs = [number for number in numbers if number.isdecimal()]
+    body = {"rows": list(_objects([number for number in numbers if number not in jobs])), "reason": reason}
+    for job in jobs:
+        ask(config, "POST", f"/holds/{job}/discard", {"reason": reason})
+        if say_each:
             say(f"job {job}: discarded")
-        if objects:
-            _say(ask(config, "POST", "/holds/objects/discard", body))
+    return ask(config, "POST", "/holds/objects/discard", body) if body["rows"] else {}, len(jobs)
 
 
-def _discard_all(config: Path | None, filters: dict[str, Any], reason: str) -> None:
-    """Give up all objects and jobs that match. Raises CommandRefused for none."""
+def _discard_all(config: Path | None, filters: dict[str, Any], reason: str) -> tuple[dict[str, int], int]:
+    """Give up all objects and jobs that match, as `_discard_each` says. Raises CommandRefused for none."""
     objects, jobs = (_count(config, filters, what) for what in ("objects", "jobs"))
     if not objects and not jobs:
         raise CommandRefused("nothing matches")
-    if objects:
-        body = {"matching": filters, "expected": objects, "reason": reason}
-        _say(ask(config, "POST", "/holds/objects/discard", body))
-    if jobs:
-        body = {"matching": filters, "expected": jobs, "reason": reason}
-        say(f"jobs: {ask(config, 'POST', '/holds/discard', body)['jobs']} discarded")
+    body = {"matching": filters, "reason": reason}
+    done = ask(config, "POST", "/holds/objects/discard", body | {"expected": objects}) if objects else {}
+    return done, ask(config, "POST", "/holds/discard", body | {"expected": jobs})["jobs"] if jobs else 0
 
 
 @app.command()
@@ -244,11 +227,12 @@ def undo(
     accession: Accession = "",
     device: Device = "",
     older: Older = None,
+    as_json: Json = False,
 ) -> None:
     """Take discards of objects back: they wait for a person again."""
     with exit_on_error():
         body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, True), reason)
-        _say(ask(config, "POST", "/holds/objects/undo", body))
+        _say(ask(config, "POST", "/holds/objects/undo", body), as_json)
 
 
 @app.command()
@@ -263,11 +247,12 @@ def purge(
     accession: Accession = "",
     device: Device = "",
     older: Older = None,
+    as_json: Json = False,
 ) -> None:
     """Delete the bytes of discarded objects now, before their time. It cannot be undone."""
     with exit_on_error():
         body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, True), reason)
-        _say(ask(config, "POST", "/holds/objects/purge", body))
+        _say(ask(config, "POST", "/holds/objects/purge", body), as_json)
 
 
 def filters_of(cause: str, node: str, study: str, accession: str, device: str, older: float | None) -> dict[str, Any]:
@@ -343,5 +328,8 @@ def _jobs(numbers: list[str] | None) -> Iterator[int]:
         yield int(number)
 
 
-def _say(done: dict[str, int]) -> None:
-    say(f"objects: {endings_text(done, HELD) or 'none'}")
+def _say(done: dict[str, int], as_json: bool = False) -> None:
+    if as_json:
+        say_json({"objects": done})
+    else:
+        say(f"objects: {endings_text(done, HELD) or 'none'}")

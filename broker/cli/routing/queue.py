@@ -30,7 +30,10 @@ from broker.cli.routing.holds import (
     filters_of,
 )
 
-app = typer.Typer(no_args_is_help=True, help="List what waits to be sent; try it now, send it elsewhere, pause a node.")
+app = typer.Typer(
+    invoke_without_command=True,
+    help="List what waits to be sent; try it now, send it elsewhere, pause a node. Without a command: summary.",
+)
 Job = Annotated[int, typer.Argument(help="Number of a job, as `broker queue held` shows it.")]
 Jobs = Annotated[
     list[int] | None, typer.Argument(help="Numbers of jobs, as `broker queue list` shows them.", show_default=False)
@@ -41,6 +44,15 @@ Held = Annotated[bool, typer.Option("--held", help="Jobs that wait for a person 
 Why = Annotated[str, typer.Option(help="Say why; the audit trail keeps it.")]
 _AGES = ("5 min", "30 min", "2 h", "8 h", "1 day", "older")
 _CAP = 10_000
+
+
+@app.callback()
+def bare(context: typer.Context, config: Config = None, as_json: Json = False) -> None:
+    """Show the summary, unless a command follows: that takes the options from here."""
+    if context.invoked_subcommand is None:
+        summary(config, as_json)
+    given = {name: value for name, value in (("config", config), ("as_json", as_json)) if value}
+    context.default_map = {context.invoked_subcommand or "": given}
 
 
 @app.command()
@@ -205,21 +217,28 @@ def drain(name: NodeName, reason: Reason, config: Config = None, as_json: Json =
 def held(
     config: Config = None,
     lane: Annotated[str, typer.Option(help="Show only the jobs of this lane, such as feedback:ris.")] = "",
+    as_json: Json = False,
 ) -> None:
     """List held jobs, oldest first."""
     with exit_on_error():
         clock = wall_clock(config)
         jobs = ask(config, "GET", f"/holds?limit=1000&lane={quote(lane)}")
+    if as_json:
+        say_json(jobs)
+        return
     rows = [(str(job["id"]), clock(job["created_at"]), job["lane"], str(job["failures"]), job["error"]) for job in jobs]
     show_table(("job", "since", "lane", "failures", "error"), rows)
 
 
 @app.command()
-def release(job: Job, config: Config = None, anyway: Anyway = False) -> None:
+def release(job: Job, config: Config = None, anyway: Anyway = False, as_json: Json = False) -> None:
     """Try a held job again, as if for the first time."""
     with exit_on_error():
         ask(config, "POST", f"/holds/{job}/release", {"anyway": anyway})
-    say(f"job {job}: released")
+    if as_json:
+        say_json({"released": 1})
+    else:
+        say(f"job {job}: released")
 
 
 def _steer(config: Path | None, name: str, what: str, reason: str, as_json: bool, done: str) -> None:

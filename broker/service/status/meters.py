@@ -1,4 +1,4 @@
-"""Reads from the metrics of all processes what `status.rates` counts by the minute."""
+"""Reads from the metrics of all processes what `status.rates` and `status.lane_rates` count by the minute."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from broker import telemetry
 from broker.model.lane import LaneKind
 from broker.service.workers.channel import Snapshot
+from broker.status.lane_rates import LaneRates
 from broker.status.rates import Rates
 
 EVERY = 5.0  # seconds between two readings
@@ -30,25 +31,41 @@ class Meters:
         """`workers`: the metrics that each other process reported last, by its number."""
         self._workers = workers
         self.rates = Rates()
+        self.lanes = LaneRates()
         self.read()  # what this process counts from here on is counted, however late the next reading is
 
     def read(self) -> None:
         """Read all counters now."""
         own = [(s.name, s.labels, s.value) for meter in _READ for m in meter.collect() for s in m.samples]
-        others = {number: totals(_samples(snapshot)) for number, snapshot in self._workers().items()}
-        self.rates.feed(time.time(), {1: totals(own)} | others)
+        samples = {1: own} | {number: _samples(snapshot) for number, snapshot in self._workers().items()}
+        now = time.time()
+        self.rates.feed(now, {process: totals(read) for process, read in samples.items()})
+        self.lanes.feed(now, {process: delivered(read) for process, read in samples.items()})
 
 
-def _samples(snapshot: Snapshot) -> Iterable[_Sample]:
-    return ((name, labels, value) for _, _, _, samples in snapshot for name, labels, value in samples)
+def _samples(snapshot: Snapshot) -> list[_Sample]:
+    return [(name, labels, value) for _, _, _, samples in snapshot for name, labels, value in samples]
 
 
 def totals(samples: Iterable[_Sample]) -> dict[str, float]:
     """The counters of one process, by what `status.rates` calls them."""
+    return _summed((_meter(name, labels), value) for name, labels, value in samples)
+
+
+def delivered(samples: Iterable[_Sample]) -> dict[str, float]:
+    """How many jobs one process has done, by lane (stored name)."""
+    return _summed(
+        (f"{labels['kind']}:{labels['node']}", value)
+        for name, labels, value in samples
+        if name == "broker_deliveries_total" and labels["outcome"] == "done"
+    )
+
+
+def _summed(numbers: Iterable[tuple[str | None, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name, labels, value in samples:
-        if (meter := _meter(name, labels)) is not None:
-            found[meter] = found.get(meter, 0.0) + value
+    for name, value in numbers:
+        if name is not None:
+            found[name] = found.get(name, 0.0) + value
     return found
 
 

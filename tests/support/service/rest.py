@@ -42,6 +42,7 @@ from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.status.facts import BrokerFacts, DatabaseFact
 from broker.status.judging import BrokerStatus, judge
+from broker.status.lane_rates import LaneRates
 from broker.status.rates import Rates
 from broker.status.retention import Retention
 from broker.store.db.database import Database
@@ -60,7 +61,11 @@ def routers(database: Database, settings: Settings) -> list[APIRouter]:
 
 
 def _makers(
-    database: Database, settings: Settings, book: AuditBook | None = None, source: StatusSource | None = None
+    database: Database,
+    settings: Settings,
+    book: AuditBook | None = None,
+    source: StatusSource | None = None,
+    lane_rates: LaneRates | None = None,
 ) -> list[Maker]:
     source = source or _status()
     directory = Directory()
@@ -79,6 +84,7 @@ def _makers(
         oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list, held=held_work(database, settings, site), retention=Retention(database, settings, tuple),
+        lane_rates=lane_rates or LaneRates(),
     )  # fmt: skip
     rooms = [partial(status.router, source), *(partial(room.router, context) for room in ROUTES)]
     return rooms + pages.makers(context, source)
@@ -98,15 +104,18 @@ def application(
     *,
     whole: bool = False,
     shell: Shell | None = None,
+    lane_rates: LaneRates | None = None,
 ) -> FastAPI:
     """All routes of the broker, and health. `source` says how the broker is; without one all is well.
+
+    `lane_rates`: what the plot of the queue shows; nothing without.
 
     Routes are made when somebody asks, unless it is to be `whole`. `shell` is the test's own, if it changes it.
     """
     shell, book = shell or _shell(settings.zone()), AuditBook(database)
     callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
     source = source or _status()
-    makers, proxies = _makers(database, settings, book, source), TrustedProxies(())
+    makers, proxies = _makers(database, settings, book, source, lane_rates), TrustedProxies(())
     every = [make() for make in makers] if whole else []
     app = create_app(source, every, shell=shell, callers=callers, proxies=proxies, limits=settings.limits, audit=book)
     if not whole:

@@ -18,6 +18,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WIDE, PHONE, NARROW = (1280, 900), (390, 800), (320, 640)
+MOST_TABS = 300  # of a page
 
 
 class Screen:
@@ -45,7 +46,7 @@ class Screen:
 
 
 class Hand:
-    """A person with a mouse, or with keys alone."""
+    """A person with a mouse, or with keys alone, who goes from one part of the page to the next by Tab."""
 
     def __init__(self, page: Page, *, keys: bool) -> None:
         self._page, self._keys = page, keys
@@ -53,7 +54,7 @@ class Hand:
     def press(self, selector: str) -> None:
         """Press a link or a button."""
         if self._keys:
-            self._page.focus(selector)
+            self._go(selector)
             self._page.keyboard.press("Enter")
         else:
             self._page.click(selector)
@@ -61,15 +62,28 @@ class Hand:
     def choose(self, selector: str, word: str) -> None:
         """Choose from a list."""
         if self._keys:
-            self._page.focus(selector)
+            self._go(selector)
             self._page.keyboard.type(word)
         else:
             self._page.select_option(selector, word)
 
     def write(self, selector: str, text: str) -> None:
         """Type a text, and Enter."""
-        self._page.fill(selector, text)
+        if self._keys:
+            self._go(selector)
+            self._page.keyboard.type(text)
+        else:
+            self._page.fill(selector, text)
         self._page.keyboard.press("Enter")
+
+    def _go(self, selector: str) -> None:
+        """Press Tab until an element has the focus."""
+        wanted = self._page.locator(selector)
+        for _ in range(MOST_TABS):
+            if wanted.evaluate("(one) => one === document.activeElement"):
+                return
+            self._page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not lead to {selector}")
 
 
 class Browser:

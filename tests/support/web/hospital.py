@@ -42,6 +42,7 @@ from broker.status.facts import (
 )
 from broker.status.forecast import Forecast
 from broker.status.judging import BrokerStatus, judge
+from broker.status.lane_rates import LaneRates
 from broker.status.rates import Rates
 from broker.store import contacts, knocks, node_tests
 from broker.store.db.database import Database
@@ -119,6 +120,7 @@ class Hospital:
     def __init__(self, *, trouble: bool) -> None:
         self.trouble = trouble
         self.source = StatusSource(self._status, CollectorRegistry(), _working_day(), load(None).zone())
+        self.lane_rates = _lanes_of(self.source.rates, trouble=trouble)
 
     async def _status(self) -> BrokerStatus:
         facts = _facts(time.time(), trouble=self.trouble)
@@ -140,6 +142,22 @@ def _working_day() -> Rates:
         totals = {name: total + max(0, round(more)) for (name, total), more in zip(totals.items(), new, strict=True)}
         rates.feed(end - 60 * (360 - minute), {0: dict(totals)})
     return rates
+
+
+def _lanes_of(rates: Rates, *, trouble: bool) -> LaneRates:
+    """What went to the PACS in that day, and what waited meanwhile: with `trouble` it is away for the last hour."""
+    found, total, waits = LaneRates(), 0.0, 0.0
+    found.feed(rates.since(0)[0].t - 60, {0: {}})
+    for place, minute in enumerate(rates.since(0), start=-360):
+        if trouble and place > -60:
+            waits += minute.objects_out
+        else:
+            total, waits = total + minute.objects_out, minute.objects_in / 12
+        found.feed(minute.t, {0: {"deliver:pacs": total}})
+        if not -200 < place < -190:  # the database was away
+            found.count(minute.t, {"deliver:pacs": round(waits), "deliver:cad-lung": 1})
+    found.feed(rates.since(0)[-1].t + 60, {0: {"deliver:pacs": total}})
+    return found
 
 
 def _facts(now: float, *, trouble: bool) -> BrokerFacts:

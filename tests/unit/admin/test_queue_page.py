@@ -27,6 +27,7 @@ from broker.delivery.rerouting import RerouteEnding
 from broker.model.lane import STAT
 from broker.model.wording import in_english
 from broker.settings import load
+from broker.status.lane_rates import LaneRates
 from broker.store import jobs
 from broker.store.claims import LAST
 from broker.store.db.database import Database
@@ -108,6 +109,29 @@ def lanes(database: Database, *wanted: str) -> list[str]:
 
 
 # --- what is shown ------------------------------------------------------------------------------------------
+
+
+def test_the_last_hours_are_drawn_of_all_lanes_or_of_a_node_in_words_too(database: Database) -> None:
+    rates, t = LaneRates(), 1_900_000_020
+    for minute in range(4):
+        rates.feed(t + 60 * minute, {1: {"deliver:pacs": 30.0 * minute, "feedback:ris": 2.0 * minute}})
+        rates.count(t + 60 * minute, {"deliver:pacs": 12_000 - minute, "feedback:ris": 1})
+    with asking(application(database, load(None), lane_rates=rates), "http://b") as client:
+        client.http.headers["Accept"] = "text/html"
+        every = client.get("/queue", headers={"X-Region": "queue_plot"})
+        assert every.text.count("<polyline") == 2
+        assert every.text.count("<desc") == 2
+        assert "In the last minute: 10,001+. At most: 10,001+." in every.text
+        assert "In the last minute: 32. At most: 32." in every.text
+        assert re.search(r"\d\d:\d\d – .*\d\d:\d\d 10,001\+ 64", words(every))
+        assert 'id="jobs"' not in every.text
+        assert 'id="queue"' not in every.text
+        ris = words(client.get("/queue?node=ris", headers={"Accept-Language": "fr"}))
+        assert "Les dernières heures de ris" in ris
+        assert "Livrés par minute 2 au plus 2" in ris
+        assert "polyline" not in client.get("/queue", headers={"X-Region": "jobs"}).text
+    with asking(application(database, load(None)), "http://b") as client:
+        assert "Nothing is drawn yet" in words(client.get("/queue"))
 
 
 def test_destinations_stand_by_age_with_their_state_those_in_trouble_first(database: Database, http: AppClient) -> None:

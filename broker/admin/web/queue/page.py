@@ -1,7 +1,8 @@
 """The page *Queue*: destinations by the age of what waits, and the jobs, with what can be done with both.
 
-Two regions are live: `queue` (the destinations, and what can be done with one node) and `jobs`. What REST and
-`broker queue` do is done by the same functions. Who may see no patients sees the jobs without what they send.
+Three regions are live: `queue` (the destinations, and what can be done with one node), `queue_plot` (the last hours)
+and `jobs`. What REST and `broker queue` do is done by the same functions. Who may see no patients sees the jobs without
+what they send.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from broker.admin.web.kept import FilterSeal
 from broker.admin.web.listing import CAP, NOTHING, Asked, Listing, Picked
 from broker.admin.web.queue import lanes, told, waiting
 from broker.admin.web.queue.lanes import AGES, QueueLane, QueueNode
+from broker.admin.web.queue.plot import QueueHistory, history_of
 from broker.admin.web.queue.waiting import QueueLine, table_for
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
@@ -77,6 +79,7 @@ class QueueView:
     asked: Asked
     lanes: Sequence[QueueLane] | None
     node: QueueNode | None
+    history: QueueHistory | None
     listing: Listing[QueueLine] | None
     ages: Sequence[Sentence]
     cap: int
@@ -103,14 +106,15 @@ class _Page:
         region, now, node = request.headers.get(shell.REGION_HEADER), time.time(), asked.values.get("node", "")
         shown = None
         found = None
-        if region != "jobs":
+        if region not in ("jobs", "queue_plot"):
             found = self._database.read(lanes.state, now).result()
             shown = lanes.lanes_of(self._context, found, node)
         view = QueueView(
             asked=asked,
             lanes=shown,
             node=lanes.node_of(self._context, found, shown, node) if node and found and shown is not None else None,
-            listing=self._listing(request, asked) if region != "queue" else None,
+            history=history_of(self._context.lane_rates.minutes(node)) if region not in ("jobs", "queue") else None,
+            listing=self._listing(request, asked) if region not in ("queue", "queue_plot") else None,
             ages=AGES,
             cap=CAP,
             waits=waiting.waits_of(asked.values),

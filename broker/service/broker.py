@@ -174,11 +174,9 @@ class Broker:
         )
         routers = [status_routes.router(status), *routes.routers(context)]
         routers += pages.routers(context, status)
-        callers = Callers(
-            settings.web.admin_token,
-            TokenCheck(base.database, time.time),
-            SessionCheck(base.database, time.time, settings.web.session_idle),
-        )
+        tokens = TokenCheck(base.database, time.time)
+        sessions = SessionCheck(base.database, time.time, settings.web.session_idle)
+        callers = Callers(settings.web.admin_token, tokens, sessions)
         shell = Shell(pages.links(), settings.zone())
         return create_app(
             status,

@@ -59,8 +59,9 @@ class Notes:
 
 
 def _name(run: Any) -> str:
-    """The function that a bound unit runs."""
-    cells = [cell.cell_contents for cell in run.__closure__ or ()]
+    """The function that a bound unit runs: the call that `correlation.carried` carries."""
+    (call,) = run.args
+    cells = [cell.cell_contents for cell in call.__closure__ or ()]
     words = [part for cell in cells for part in (cell if isinstance(cell, tuple) else (cell,)) if callable(part)]
     return " ".join(str(getattr(word, "__qualname__", "?")).replace(".<locals>", "") for word in words)
 

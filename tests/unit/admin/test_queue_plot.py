@@ -55,7 +55,8 @@ def test_what_is_not_known_is_a_gap_and_no_zero() -> None:
     history = history_of(minutes(4, 5, None, None, 6, None))
     assert history is not None
     waiting = history.plots[0]
-    assert [len(line.split()) for line in waiting.lines] == [2, 1]
+    assert [len(line.split()) for line in waiting.lines] == [2, 2]
+    assert len(set(waiting.lines[1].split())) == 1  # a minute between two unknown ones is a point
     assert (waiting.last, waiting.most) == (None, (6, False))
     nothing = history_of(minutes(None, None))
     assert nothing is not None

@@ -93,7 +93,7 @@ def _plot(
         if one is not None and number is not None:
             points.append(f"{one.t - first:.0f},{HIGH - HIGH * number.number / high:.1f}")
         elif points:
-            lines.append(" ".join(points))
+            lines.append(" ".join(points * 2 if len(points) == 1 else points))  # or a minute alone would not be seen
             points = []
     return QueuePlot(
         key=key,

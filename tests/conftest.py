@@ -20,6 +20,7 @@ from support.scale import FULL
 from support.service import program
 from support.store.postgresql import create, drop, server
 
+from broker import telemetry
 from broker.store.db import deadlines
 from broker.store.db.database import Database
 
@@ -88,6 +89,7 @@ def plain_log() -> Iterator[None]:
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+        telemetry._debugging = False
 
 
 @pytest.fixture(scope="session")

@@ -87,9 +87,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def plain_log() -> Iterator[None]:
     """What a test sets up of the log, for example its level, ends with it."""
     yield
+    telemetry._debugging = False
     if structlog.is_configured():
         structlog.reset_defaults()
-        telemetry._debugging = False
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ def test_nodes_keep_no_secret_and_an_address_only_if_asked() -> None:
         ("to pacs.hospital.example, not pacs", "to (host), not pacs"),
         ("study 2.25.81.7.19010203.5 of 1.2.840.10008.5.1.4.31", "study (uid) of 1.2.840.10008.5.1.4.31"),
         ("study 1.2.276.0.7230010.3.1.2", "study (uid)"),
+        ("study 2.25.102820020980926934117741238133438263716.", "study (uid)."),
     ],
 )
 def test_texts(text: str, shown: str) -> None:

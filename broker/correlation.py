@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 KEY = "correlation"  # in the detail of a job
+HEADER = "X-Correlation-ID"  # of HTTP answers; that of a request is not read
 _connection: ContextVar[str] = ContextVar("connection", default="")
 _work: ContextVar[str] = ContextVar("work", default="")
 

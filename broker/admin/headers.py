@@ -42,11 +42,8 @@ class Hardened:
         await self._app(scope, receive, hardened)
 
 
-CORRELATION = "X-Correlation-ID"  # of answers; that of a request is not read
-
-
 class Correlated:
-    """ASGI middleware: gives each request a name, and tells it in CORRELATION."""
+    """ASGI middleware: gives each request a name, and tells it in `correlation.HEADER`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,8 +56,8 @@ class Correlated:
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault(CORRELATION, name)
+                MutableHeaders(scope=message).setdefault(correlation.HEADER, name)
             await send(message)
 
-        with correlation.during(name):
-            await self._app(scope, receive, named)
+        correlation.begin(name)  # to the end of the task: a defect is told behind all middleware
+        await self._app(scope, receive, named)

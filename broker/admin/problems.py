@@ -120,7 +120,8 @@ def handle(app: FastAPI, answer: Callable[[Request, Problem], Response] = answer
     async def failed(request: Request, error: Exception) -> Response:
         reference = correlation.current()
         telemetry.logger().error("web.internal_error", reference=reference, error=telemetry.describe(error))
-        return answer(request, Problem(500, f"Internal error, reference {reference}"))
+        problem = Problem(500, f"Internal error, reference {reference}", headers={correlation.HEADER: reference})
+        return answer(request, problem)
 
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, error: Unavailable) -> Response:

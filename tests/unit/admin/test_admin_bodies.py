@@ -19,7 +19,9 @@ from broker.admin import problems
 from broker.admin.access import Access
 from broker.admin.bodies import ERRORS, BodyRoute
 from broker.admin.callers import LOCAL_USER, Callers
+from broker.admin.headers import Correlated
 from broker.admin.problems import TOLD
+from broker.correlation import HEADER
 from broker.settings.sections import LimitsSection
 
 LIMIT = 1 << 20
@@ -49,6 +51,7 @@ def app() -> Any:
 
     made = FastAPI()
     problems.handle(made)
+    made.add_middleware(Correlated)
     made.include_router(routes)
     inner = Access(made, Callers("", NoTokens()), LimitsSection(web_body=LIMIT, web_bodies=10 * LIMIT))
 
@@ -108,7 +111,9 @@ def test_a_defect_is_answered_by_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
         answer = post(b"{}")
     (line,) = [line for line in logs if line["event"] == "web.internal_error"]
     assert (answer.status_code, answer.headers["content-type"]) == (500, problems.MEDIA_TYPE)
+    assert len(line["reference"]) == 12
     assert answer.json()["detail"] == f"Internal error, reference {line['reference']}"
+    assert line["reference"] == answer.json()["reference"] == answer.headers[HEADER]
     assert "ZeroDivisionError" in line["error"]
 
 

@@ -15,12 +15,12 @@ from support.service.rest import TOKEN, application, routers
 
 from broker.accounts.roles import RIGHTS, Principal, Right, UserRole
 from broker.admin import sharing
-from broker.admin.headers import CORRELATION
 from broker.admin.problems import Problem
 from broker.admin.routers import Route, add_routes, admin_router, page_router
 from broker.admin.sharing import Shared, Sharing, shared
 from broker.admin.viewing import shows
 from broker.admin.web import shell
+from broker.correlation import HEADER
 from broker.settings import load
 from broker.store.db.database import Database
 
@@ -87,7 +87,7 @@ def test_who_watch_the_same_share_one_drawing(app: FastAPI) -> None:
         page.gate.set()
         answers = await asyncio.gather(*first) + [await ask() for _ in range(5)]
         assert {(one.status_code, one.text) for one in answers} == {(200, "1  ")}
-        assert len({one.headers.pop(CORRELATION) for one in answers}) == len(answers)  # each request has its own
+        assert len({one.headers.pop(HEADER) for one in answers}) == len(answers)  # each request has its own
         assert len({tuple(sorted(one.headers.items())) for one in answers}) == 1
         assert page.drawn == 1
 

@@ -55,7 +55,8 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         warn_of_open_files(settings, config)
         if data.key_replaced:
             telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
-        return loop.run(_run(settings, config, data, tell))
+        with dumping(data.path):
+            return loop.run(_run(settings, config, data, tell))
     finally:
         data.close()
 
@@ -90,7 +91,6 @@ async def _run(settings: Settings, config: Path | None, data: DataDirectory, tel
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)
             stack.enter_context(Supervisor())
-            stack.enter_context(dumping(data.path))
         except BaseException:
             await broker.stop(0)
             raise

@@ -7,10 +7,13 @@ import os
 import re
 import signal
 import stat
+import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.peers.tools import wait_until
 from support.service.canaries import TOKEN, filled, rows, told
@@ -25,7 +28,7 @@ PATIENT_DATA = (
     "SELECT study_instance_uid FROM instance", "SELECT series_instance_uid FROM instance",
     "SELECT sop_instance_uid FROM mpps", "SELECT accession FROM study_key", "SELECT patient_id FROM study_key",
 )  # fmt: skip
-RUNNING = {"process.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
+RUNNING = {"processes.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
 ALWAYS = {"versions.json", "packages.json", "settings.json", "doctor.json", "machine.json", "files.json"}
 
 
@@ -116,11 +119,42 @@ def test_of_a_broker_that_stands_still(tmp_path: Path) -> None:
             os.kill(site.listeners["pid"], signal.SIGCONT)
         missing = json.loads(parts["missing.json"])
         assert {"status.json", "metrics.txt", "threads.txt"} <= missing.keys()
-        assert ALWAYS | {"process.json", "database.json"} <= parts.keys()
-        assert "T (stopped)" in parts["process.json"]
+        assert missing["threads.txt"] == f"first process ({site.listeners['pid']}) has not answered within 3 s"
+        assert ALWAYS | {"processes.json", "database.json"} <= parts.keys()
+        assert "T (stopped)" in parts["processes.json"]
         wait_until(lambda: site.asked("/health/live").status_code == 200, 30, "it goes on")
         assert "threads.txt" in made(site, "goes-on.tar.gz")
     assert not (site.data / "threads.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_of_two_processes_of_which_one_stands_still(tmp_path: Path, database_url: str) -> None:
+    """The stopped one is named, and where the other one stands is told all the same."""
+    with Site(tmp_path / "site", config={"service": {"workers": 2}}, database_url=database_url) as site:
+        first = site.listeners["pid"]
+        (second,) = (child.pid for child in psutil.Process(first).children())
+        both = made(site, "both.tar.gz")
+        assert "threads.txt" not in json.loads(both["missing.json"])
+        parts = [part.partition("\n") for part in both["threads.txt"].split("=== ")[1:]]
+        assert [head for head, _, _ in parts] == [f"first process ({first})", f"worker 2 (process {second})"]
+        for _, _, text in parts:
+            assert re.search(r"File .*service/loop.py", text)
+        assert [one["process"] for one in json.loads(both["processes.json"])] == [first, second]
+        os.kill(second, signal.SIGSTOP)  # it is killed once it was silent for 15 s
+        began = time.monotonic()
+        stopped = made(site, "stopped.tar.gz")
+        assert time.monotonic() - began < 15
+        assert json.loads(stopped["missing.json"])["threads.txt"] == (
+            f"no answer within 3 s of worker 2 (process {second})"
+        )
+        first_part, second_part = stopped["threads.txt"].split("=== ")[1:]
+        assert re.search(r"File .*service/loop.py", first_part)
+        assert "has not answered within 3 s" in second_part
+        assert "T (stopped)" in stopped["processes.json"]
+        wait_until(lambda: [one.pid for one in psutil.Process(first).children()] not in ([second], []), 60, "another")
+        wait_until(lambda: "worker 2" in made(site, f"{time.monotonic_ns()}.tar.gz")["threads.txt"], 30, "it tells")
+    assert list(site.data.glob("threads*")) == []
 
 
 @pytest.mark.parametrize("where", ["folder", "link", "nowhere"])

@@ -1,65 +1,159 @@
 """Lets a person see where the threads of a running broker stand, also of one whose event loop hangs.
 
-The broker keeps the file `threads.txt` in its data folder and writes where each thread stands to it, on SIGUSR1: by
-faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told, and no values.
+Each process of the broker keeps a file in the data folder and writes where each of its threads stands to it, on SIGUSR1:
+by faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told, no values.
+All processes are asked at once, and one that does not answer keeps no other one away.
 """
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-NAME = "threads.txt"
-MOST = 1024**2  # bytes that are read
-PATIENCE, LOOK = 3.0, 0.05  # seconds for the answer, and between two looks
+NAME, OF_WORKER = "threads.txt", "threads.{}.txt"
+MOST = 4 * 1024**2  # bytes that are read of all processes; each has its share, and none more than MOST_OF_ONE
+MOST_OF_ONE = 1024**2
+PATIENCE, LOOK = 3.0, 0.05  # seconds for the answers, and between two looks
 HEAD = "process {}\n"  # who asks sends no signal to a process that has not said that it takes it
+_HEAD = re.compile(rb"process (\d{1,10})\n")
+_NUMBER = re.compile(r"threads\.(\d{1,5})\.txt")
+_PARENT = re.compile(r"^PPid:\s*(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A process of the broker: 1 is the first one, 2 to N are its workers, as in the log and in metrics."""
+
+    number: int
+    process: int
+    path: Path
+
+    def __str__(self) -> str:
+        return (
+            f"first process ({self.process})" if self.number == 1 else f"worker {self.number} (process {self.process})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Where threads stand, and who has not told it."""
+
+    text: str
+    silent: tuple[Seat, ...]
+
+
+def file_of(folder: Path, number: int) -> Path:
+    """The file of a process of the broker."""
+    return folder / (NAME if number == 1 else OF_WORKER.format(number))
 
 
 @contextmanager
-def dumping(folder: Path) -> Iterator[None]:
-    """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance."""
-    path = folder / NAME
+def dumping(folder: Path, number: int = 1) -> Iterator[None]:
+    """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance.
+
+    The first process takes away what killed workers left, so it enters before it starts others.
+    """
+    if number == 1:
+        for left in folder.glob(OF_WORKER.format("*")):
+            left.unlink(missing_ok=True)
+    path = file_of(folder, number)
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     except OSError:
         yield
         return
     try:
-        os.write(number, HEAD.format(os.getpid()).encode())
-        faulthandler.register(signal.SIGUSR1, file=number, all_threads=True)
-        yield
-    except OSError:
+        faulthandler.register(signal.SIGUSR1, file=out, all_threads=True)
+        with suppress(OSError):
+            os.write(out, HEAD.format(os.getpid()).encode())  # from here on it is sent
         yield
     finally:
-        faulthandler.unregister(signal.SIGUSR1)
-        os.close(number)
         path.unlink(missing_ok=True)
+        faulthandler.unregister(signal.SIGUSR1)
+        os.close(out)
 
 
-def dump(folder: Path, process: int) -> str:
-    """Where the threads of the running broker stand now.
+def seats(folder: Path, process: int) -> list[Seat]:
+    """The processes that take the signal: the first one, which is `process`, and its children of now."""
+    found = []
+    for path in (folder / NAME, *folder.glob(OF_WORKER.format("*"))):
+        matched = _NUMBER.fullmatch(path.name)
+        number = int(matched[1]) if matched else 1
+        with suppress(OSError):
+            with path.open("rb") as file:
+                head = _HEAD.match(file.read(64))
+            if head and (int(head[1]) == process if number == 1 else _parent(int(head[1])) == process):
+                found.append(Seat(number, int(head[1]), path))
+    return sorted(found, key=lambda seat: seat.number)
 
-    Raises OSError: ENOENT for a broker that takes no signal, ESRCH for none, ETIMEDOUT for one that does not answer.
+
+def dump(folder: Path, process: int) -> Dump:
+    """Where the threads of all processes of the running broker stand now. `process`: the first of them.
+
+    Raises OSError: ENOENT for a broker that takes no signal, ETIMEDOUT where no process answers.
     """
-    path = folder / NAME
-    if not path.read_bytes().startswith(HEAD.format(process).encode()):
-        raise FileNotFoundError(f"{NAME} is not of process {process}")
-    before, deadline, last = path.stat().st_size, time.monotonic() + PATIENCE, -1
-    os.kill(process, signal.SIGUSR1)
-    while time.monotonic() < deadline:
-        size = path.stat().st_size
-        if size > before and size == last:  # it has been still for a look
-            break
-        last = size
+    asked = seats(folder, process)
+    if not asked:
+        raise FileNotFoundError(errno.ENOENT, f"no {NAME} is of process {process}")
+    before = {seat: _size(seat) for seat in asked}
+    for seat in asked:
+        with suppress(ProcessLookupError):  # it has ended since
+            os.kill(seat.process, signal.SIGUSR1)
+    answered = _await(before)
+    share = min(MOST_OF_ONE, MOST // len(asked))
+    parts = [
+        f"=== {seat}\n{_read(seat, before[seat], share) if seat in answered else _silence(seat)}" for seat in asked
+    ]
+    silent = tuple(seat for seat in asked if seat not in answered)
+    if len(silent) == len(asked):
+        raise TimeoutError(errno.ETIMEDOUT, "; ".join(map(_silence, silent)))
+    return Dump("\n".join(parts), silent)
+
+
+def _await(before: dict[Seat, int]) -> set[Seat]:
+    """Who has written something, and nothing more for a look; those who do not are waited for for PATIENCE seconds."""
+    deadline, last = time.monotonic() + PATIENCE, dict.fromkeys(before, -1)
+    while True:
+        sizes = {seat: _size(seat) for seat in before}
+        written = {seat for seat, size in sizes.items() if size > before[seat]}
+        if time.monotonic() > deadline or all(seat in written and sizes[seat] == last[seat] for seat in before):
+            return written
+        last = sizes
         time.sleep(LOOK)
-    with path.open("rb") as file:
-        file.seek(before)
-        text = file.read(MOST).decode("utf-8", "replace")
-    if not text:
-        raise TimeoutError(f"process {process} has not answered within {PATIENCE:.0f} s")
-    return text
+
+
+def _size(seat: Seat) -> int:
+    try:
+        return seat.path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _read(seat: Seat, begin: int, most: int) -> str:
+    with suppress(OSError), seat.path.open("rb") as file:
+        file.seek(begin)
+        text = file.read(most + 1).decode("utf-8", "replace")
+        return text if len(text) <= most else f"{text[:most]}\n(there is more)\n"
+    return "it has ended\n"
+
+
+def _silence(seat: Seat) -> str:
+    return f"{seat} has not answered within {PATIENCE:.0f} s"
+
+
+def _parent(process: int) -> int | None:
+    """Whose child a process is, so that no number of a process that is gone names a stranger."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = _PARENT.search(status)
+    return int(found[1]) if found else None

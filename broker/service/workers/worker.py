@@ -20,6 +20,7 @@ from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation, loop
+from broker.service.doctor.threads import dumping
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.stalls import StallWatch
@@ -133,7 +134,8 @@ def main(descriptor: int) -> int:
     threading.Thread(target=_end_with_parent, args=(descriptor,), name="parent", daemon=True).start()
     log = task.settings.log
     telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
-    return loop.run(_serve(task, channel))
+    with dumping(task.settings.service.data_dir, task.number):
+        return loop.run(_serve(task, channel))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from broker.service.doors.open_files import warn_of_open_files
 from broker.service.stalls import StallWatch
 from broker.settings import Settings
 from broker.supervisor import Supervisor
+from broker.traces.exporting import exporting
 
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
@@ -55,7 +56,7 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         warn_of_open_files(settings, config)
         if data.key_replaced:
             telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
-        with dumping(data.path):
+        with dumping(data.path), exporting(settings.traces):
             return loop.run(_run(settings, config, data, tell))
     finally:
         data.close()

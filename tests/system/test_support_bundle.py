@@ -16,18 +16,9 @@ from typing import Any
 import psutil
 import pytest
 from support.peers.tools import wait_until
-from support.service.canaries import TOKEN, filled, rows, told
+from support.service.canaries import PATIENT_DATA, TOKEN, filled, rows, told
 from support.service.site import Site
 
-PATIENT_DATA = (
-    "SELECT patient_id FROM patient", "SELECT admission_id FROM visit", "SELECT study_instance_uid FROM scheduled_step",
-    "SELECT accession FROM scheduled_step", "SELECT patient_name FROM scheduled_step",
-    "SELECT step_id FROM scheduled_step",
-    "SELECT placer_number FROM service_request", "SELECT filler_number FROM service_request",
-    "SELECT requested_procedure_id FROM requested_procedure", "SELECT sop_instance_uid FROM instance",
-    "SELECT study_instance_uid FROM instance", "SELECT series_instance_uid FROM instance",
-    "SELECT sop_instance_uid FROM mpps", "SELECT accession FROM study_key", "SELECT patient_id FROM study_key",
-)  # fmt: skip
 RUNNING = {"processes.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
 ALWAYS = {"versions.json", "packages.json", "settings.json", "doctor.json", "machine.json", "files.json"}
 

@@ -1,8 +1,8 @@
 """Lets a person see where the threads of a running broker stand, also of one whose event loop hangs.
 
-Each process of the broker keeps a file in the data folder and writes where each of its threads stands to it, on SIGUSR1:
-by faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told, no values.
-All processes are asked at once, and one that does not answer keeps no other one away.
+Each process of the broker keeps a file in the data folder and writes where each of its threads stands to it, on
+SIGUSR1: by faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told,
+no values. All processes are asked at once, and one that does not answer keeps no other one away.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.stalls import StallWatch
 from broker.service.workers.channel import EVERY, Report, Task, snapshot
+from broker.traces.exporting import exporting
 from broker.versions.watch import Watch
 
 
@@ -134,7 +135,7 @@ def main(descriptor: int) -> int:
     threading.Thread(target=_end_with_parent, args=(descriptor,), name="parent", daemon=True).start()
     log = task.settings.log
     telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
-    with dumping(task.settings.service.data_dir, task.number):
+    with dumping(task.settings.service.data_dir, task.number), exporting(task.settings.traces, task.number):
         return loop.run(_serve(task, channel))
 
 

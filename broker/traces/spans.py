@@ -65,17 +65,18 @@ class Key(StrEnum):
 
 
 class Work(Protocol):
-    """What a job tells of itself."""
-
-    kind: str
-    lane: str
-    attempts: int
-    created_at: float
+    """What a job tells of itself: `lane` is its kind and its node, `correlation` the name of the work that made it."""
 
     @property
-    def correlation(self) -> str:
-        """The name of the work that made it."""
-        ...
+    def kind(self) -> str: ...
+    @property
+    def lane(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def correlation(self) -> str: ...
 
 
 class Sink(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -30,11 +31,9 @@ def encoded(batch: Sequence[Span], *, worker: int, host: str) -> bytes:
         )
     )
     scope = ScopeSpans(scope=InstrumentationScope(name=SERVICE, version=__version__), spans=map(_span, batch))
-    return bytes(
-        ExportTraceServiceRequest(
-            resource_spans=[ResourceSpans(resource=resource, scope_spans=[scope])]
-        ).SerializeToString()
-    )
+    process = ResourceSpans(resource=resource, scope_spans=[scope])
+    request: Any = ExportTraceServiceRequest(resource_spans=[process])  # protobuf has no types
+    return bytes(request.SerializeToString())
 
 
 def trace_id(correlation: str) -> bytes:
@@ -52,7 +51,7 @@ def _span(span: Span) -> WireSpan:
         start_time_unix_nano=span.began,
         end_time_unix_nano=max(span.began, span.ended),  # a clock may step back
         attributes=_attributes(
-            [(Key.CORRELATION.value, span.correlation), *((k.value, v) for k, v in span.notes.items())]
+            [(Key.CORRELATION.value, span.correlation), *((k.value, v) for k, v in tuple(span.notes.items()))]
         ),
         status=Status(code=Status.STATUS_CODE_ERROR if span.failed else Status.STATUS_CODE_UNSET),
     )

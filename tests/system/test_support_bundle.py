@@ -9,7 +9,10 @@ import signal
 import stat
 import sys
 import tarfile
+import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,53 @@ def test_of_two_processes_of_which_one_stands_still(tmp_path: Path, database_url
         wait_until(lambda: [one.pid for one in psutil.Process(first).children()] not in ([second], []), 60, "another")
         wait_until(lambda: "worker 2" in made(site, f"{time.monotonic_ns()}.tar.gz")["threads.txt"], 30, "it tells")
     assert list(site.data.glob("threads*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database_url: str) -> None:
+    """All processes get it again and again, from before they answer it to after they did."""
+    site = Site(tmp_path / "site", config={"service": {"workers": 3}}, database_url=database_url)
+    over, early, sent = threading.Event(), Counter[int](), Counter[int]()
+
+    def takes_it(process: int) -> bool:
+        masks = re.findall(r"^Sig(?:Ign|Cgt):\s*(\w+)$", Path(f"/proc/{process}/status").read_text("ascii"), re.M)
+        return any(int(mask, 16) >> signal.SIGUSR1 - 1 & 1 for mask in masks)
+
+    def heads() -> set[bytes]:
+        found = set()
+        for file in site.data.glob("threads*"):
+            with suppress(OSError), file.open("rb") as opened_file:
+                found.add(opened_file.readline(64))
+        return found
+
+    def signals() -> None:
+        while not over.wait(0.005):
+            first = site.process.pid if site.process is not None else 0
+            with suppress(OSError, psutil.Error):
+                for process in (first, *(child.pid for child in psutil.Process(first).children())):
+                    if takes_it(process):
+                        early[process] += f"process {process}\n".encode() not in heads()
+                        os.kill(process, signal.SIGUSR1)
+                        sent[process] += 1
+
+    sender = threading.Thread(target=signals)
+    sender.start()
+    try:
+        with site:
+            first = site.listeners["pid"]
+            children = {child.pid for child in psutil.Process(first).children()}
+            wait_until(lambda: len(list(site.data.glob("threads*"))) == 3, 60, "all answer it")
+            wait_until(lambda: all(sent[one] > 5 for one in (first, *children)), 60, "all get it")
+            assert all(early[one] for one in (first, *children))
+            assert site.process is not None
+            site.process.terminate()
+            assert site.process.wait(60) == 0
+    finally:
+        over.set()
+        sender.join()
+    assert sent.keys() == {first, *children}  # none was started again
+    assert not re.search(r"worker\.(died|given_up|defect|stuck|failed)|Traceback", site.logged())
 
 
 @pytest.mark.parametrize("where", ["folder", "link", "nowhere"])

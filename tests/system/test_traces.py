@@ -254,11 +254,13 @@ def test_each_process_tells_its_own(tmp_path: Path, database_url: str) -> None:
 
 
 def test_without_the_packages_the_start_says_what_to_install(tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden" / "opentelemetry"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("", encoding="ascii")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['opentelemetry.proto'] = None\n", encoding="ascii"
+    )
     site = Site(tmp_path / "site", config={"traces": {"endpoint": "http://127.0.0.1:4318"}})
-    environment = os.environ | {"PYTHONPATH": str(hidden.parent)}
+    environment = os.environ | {"PYTHONPATH": str(hidden)}
     ran = site.command("serve", environment=environment)
     assert ran.returncode == 2
     assert "pip install 'worklist-broker[traces]'" in ran.stderr

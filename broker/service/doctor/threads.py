@@ -55,10 +55,16 @@ def file_of(folder: Path, number: int) -> Path:
     return folder / (NAME if number == 1 else OF_WORKER.format(number))
 
 
+def not_ended_by_it() -> None:
+    """Ignore SIGUSR1 from here on, where this process does not answer it: it ends whoever knows nothing of it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 @contextmanager
 def dumping(folder: Path, number: int = 1) -> Iterator[None]:
     """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance.
 
+    Afterwards it is what it was before (`not_ended_by_it`): it may be on its way while the context closes.
     The first process takes away what killed workers left, so it enters before it starts others.
     """
     if number == 1:
@@ -103,7 +109,7 @@ def dump(folder: Path, process: int) -> Dump:
     asked = seats(folder, process)
     if not asked:
         raise FileNotFoundError(errno.ENOENT, f"no {NAME} is of process {process}")
-    before = {seat: _size(seat) for seat in asked}
+    before = {seat: _begin(seat) for seat in asked}
     for seat in asked:
         with suppress(ProcessLookupError):  # it has ended since
             os.kill(seat.process, signal.SIGUSR1)
@@ -128,6 +134,17 @@ def _await(before: dict[Seat, int]) -> set[Seat]:
             return written
         last = sizes
         time.sleep(LOOK)
+
+
+def _begin(seat: Seat) -> int:
+    """How long its file is; what earlier answers left is cut off where it is much."""
+    size = _size(seat)
+    if size <= MOST_OF_ONE:
+        return size
+    head = len(HEAD.format(seat.process))
+    with suppress(OSError):
+        os.truncate(seat.path, head)  # a process writes at the end, wherever that is
+    return _size(seat)
 
 
 def _size(seat: Seat) -> int:

@@ -1,6 +1,6 @@
 """Runs a further process on the same DICOM ports: it receives and answers; the first process does all the rest.
 
-Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`: FD is an inherited socket.
+Begun by `service.workers.starting` in a process of its own.
 When FD closes, the first process is gone and this one ends at once. What it acknowledged is on stable storage, and a
 broker that is gone must not answer.
 """
@@ -11,7 +11,6 @@ import asyncio
 import os
 import select
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -137,7 +136,3 @@ def main(descriptor: int) -> int:
     telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
     with dumping(task.settings.service.data_dir, task.number), exporting(task.settings.traces, task.number):
         return loop.run(_serve(task, channel))
-
-
-if __name__ == "__main__":
-    loop.leave(main(int(sys.argv[1])))

@@ -152,7 +152,7 @@ class Workers(Collector):
                 sys.executable,
                 "-P",
                 "-m",
-                "broker.service.workers.worker",
+                "broker.service.workers.starting",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(), self._lock),
                 stdin=asyncio.subprocess.DEVNULL,

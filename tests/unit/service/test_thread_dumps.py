@@ -99,6 +99,35 @@ def test_all_processes_tell_and_a_stopped_one_is_named(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_that_comes_too_early_or_too_late_ends_nobody(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from broker.service.doctor.threads import dumping, not_ended_by_it
+
+not_ended_by_it()
+for folder in (Path(sys.argv[1]), Path(sys.argv[1]) / "nowhere"):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    with dumping(folder):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "alive\n")
+
+
+def test_what_was_told_before_is_cut_off(tmp_path: Path) -> None:
+    with threads.dumping(tmp_path):
+        with (tmp_path / threads.NAME).open("ab") as file:
+            file.write(b"x" * threads.MOST_OF_ONE)
+        for _ in range(2):
+            told = threads.dump(tmp_path, os.getpid()).text
+            assert "in test_what_was_told_before_is_cut_off" in told
+            assert "xx" not in told
+        assert (tmp_path / threads.NAME).stat().st_size < threads.MOST_OF_ONE
+
+
 def test_what_killed_workers_left_is_taken_away_and_names_no_stranger(tmp_path: Path) -> None:
     left = threads.file_of(tmp_path, 2)
     with threads.dumping(tmp_path):

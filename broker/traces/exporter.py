@@ -7,6 +7,7 @@ once that it fails and once that it works again. At its end a process waits for 
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 import time
@@ -25,6 +26,7 @@ EVERY = 1.0  # seconds in which spans are gathered
 PATIENCE = 5.0  # seconds for each step of a request
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a batch is sent again
 LEAVING = 2.0  # seconds for the last spans
+_NAME = re.compile(r"[0-9a-f]{1,32}")  # a correlation; that of a job stands in the database
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 Encode = Callable[[Sequence[Span]], bytes]
 
@@ -59,7 +61,7 @@ class Exporter:
 
     def take(self, span: Span) -> None:
         """Keep a span that belongs to the share; all of one correlation do, or none."""
-        if not span.correlation or int(span.correlation[:8], 16) >= self._below:
+        if not _NAME.fullmatch(span.correlation) or int(span.correlation[:8], 16) >= self._below:
             return
         if len(self._waiting) >= MOST:
             telemetry.child(telemetry.SPANS_DROPPED, "queue-full").inc()
@@ -68,7 +70,8 @@ class Exporter:
 
     def _run(self) -> None:
         try:
-            with httpx.Client(verify=ssl.create_default_context(), timeout=PATIENCE, trust_env=False) as client:
+            verify = ssl.create_default_context() if self._url.startswith("https:") else False
+            with httpx.Client(verify=verify, timeout=PATIENCE, trust_env=False) as client:
                 while not self._stopping.wait(EVERY) or self._waiting:
                     while self._waiting and time.monotonic() < self._until:
                         count = min(BATCH, len(self._waiting))
@@ -99,7 +102,7 @@ class Exporter:
         try:
             with client.stream("POST", self._url, content=body, headers=self._headers) as answer:
                 status = answer.status_code
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # also of names that are none
             return type(error).__name__, True
         return ("", False) if 200 <= status < 300 else (f"status-{status}", status in _AGAIN)
 

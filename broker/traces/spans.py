@@ -44,6 +44,7 @@ class Step(StrEnum):
 
 ENTERS = frozenset({Step.HL7, Step.STORE, Step.FIND, Step.MPPS_CREATE, Step.MPPS_SET, Step.HTTP})  # from outside
 LEAVES = frozenset({Step.DELIVERY})  # to another system
+ROOTS = frozenset({Step.DELIVERY, Step.QUEUED})  # the task of a lane may have begun in a request about something else
 
 
 class Key(StrEnum):
@@ -130,7 +131,7 @@ class Span:
     _token: Token[Span | None] | None = None
 
     def __enter__(self) -> Self:
-        above = _current.get()
+        above = None if self.step in ROOTS else _around()
         self.number, self.parent = int.from_bytes(os.urandom(8)) or 1, above.number if above is not None else 0
         self.began = self.began or time.time_ns()
         self._token = _current.set(self)
@@ -162,6 +163,12 @@ class Span:
 _NOTHING = NoSpan()
 
 
+def _around() -> Span | None:
+    """The span around, unless it is over: a task that it began lives longer."""
+    above = _current.get()
+    return None if above is None or above.ended else above
+
+
 def measuring() -> bool:
     """Spans are kept in this process."""
     return _sink is not None
@@ -174,7 +181,7 @@ def span(step: Step | None) -> Span | NoSpan:
 
 def note(key: Key, value: str | int) -> None:
     """Tell something of the span around, if there is one."""
-    if _sink is not None and (above := _current.get()) is not None:
+    if _sink is not None and (above := _around()) is not None:
         above.note(key, value)
 
 

@@ -156,7 +156,7 @@ def test_of_two_processes_of_which_one_stands_still(tmp_path: Path, database_url
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database_url: str) -> None:
     """All processes get it again and again, from before they answer it to after they did."""
-    site = Site(tmp_path / "site", config={"service": {"workers": 3}}, database_url=database_url)
+    site = Site(tmp_path / "site", config={"service": {"workers": 2}}, database_url=database_url)
     over, early, sent = threading.Event(), Counter[int](), Counter[int]()
 
     def takes_it(process: int) -> bool:
@@ -171,7 +171,7 @@ def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database
         return found
 
     def signals() -> None:
-        while not over.wait(0.005):
+        while not over.wait(0.05):
             first = site.process.pid if site.process is not None else 0
             with suppress(OSError, psutil.Error):
                 for process in (first, *(child.pid for child in psutil.Process(first).children())):
@@ -186,7 +186,7 @@ def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database
         with site:
             first = site.listeners["pid"]
             children = {child.pid for child in psutil.Process(first).children()}
-            wait_until(lambda: len(list(site.data.glob("threads*"))) == 3, 60, "all answer it")
+            wait_until(lambda: len(list(site.data.glob("threads*"))) == 2, 60, "all answer it")
             wait_until(lambda: all(sent[one] > 5 for one in (first, *children)), 60, "all get it")
             assert all(early[one] for one in (first, *children))
             assert site.process is not None

@@ -139,7 +139,7 @@ def test_requests_and_what_a_caller_says(tmp_path: Path, database_url: str) -> N
         assert [one.links for one in others] == [[]] * len(others)
         routes = {one.notes["http.route"] for one in others}
         assert not [route for route in routes if str(route).startswith(("/health", "/metrics"))]
-        assert "/api/v1/orders/{number}" in routes
+        assert "/api/v1/orders/{id}" in routes
         assert b"canary" not in b"".join(collector.bodies).lower()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,12 @@ class Told:
 
 @dataclass
 class Collector:
-    """What it was sent. `status`: of its answers; `hangs`: it does not answer."""
+    """What it was sent. `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end."""
 
     url: str = ""
     status: int = 200
     hangs: bool = False
+    endless: bool = False
     spans: list[Told] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -79,7 +81,7 @@ def _read(body: bytes) -> Iterator[Told]:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
     """Serve a collector on a loopback port."""
     collector, over = Collector(), threading.Event()
 
@@ -96,9 +98,11 @@ def collecting() -> Iterator[Collector]:
                 collector.bodies.append(body)
                 collector.spans += _read(body)
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(10**15 if collector.endless else 0))
             self.end_headers()
+            while collector.endless and not over.is_set():
+                self.wfile.write(b"x" * 65536)
 
-    with http_peer(_Handler, over) as (scheme, port):
+    with http_peer(_Handler, over, tls) as (scheme, port):
         collector.url = f"{scheme}://127.0.0.1:{port}"
         yield collector

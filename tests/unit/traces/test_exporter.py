@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from support.certificates import Authority
 from support.peers.collector import Collector, collecting
 from support.peers.tools import wait_until
 
@@ -31,7 +34,7 @@ def dropped(reason: str) -> float:
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    for name, value in {"EVERY": 0.05, "FIRST_WAIT": 0.05, "PATIENCE": 1.0, "LEAVING": 0.5}.items():
+    for name, value in {"EVERY": 0.05, "FIRST_WAIT": 0.05, "PATIENCE": 60.0, "LEAVING": 30.0}.items():
         monkeypatch.setattr(exporting, name, value)
     with collecting() as found:
         yield found
@@ -86,7 +89,8 @@ def test_busy_is_asked_again_and_a_refusal_is_not(collector: Collector) -> None:
         exporter.stop()
 
 
-def test_the_end_waits_no_longer_than_it_may(collector: Collector) -> None:
+def test_the_end_waits_no_longer_than_it_may(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "LEAVING", 0.5)
     exporter = Exporter(TracesSection(endpoint=collector.url), encode)
     collector.hangs = True
     exporter.take(span())
@@ -94,4 +98,58 @@ def test_the_end_waits_no_longer_than_it_may(collector: Collector) -> None:
     wait_until(lambda: collector.asked == 1, 10, "it hangs")
     began = time.monotonic()
     exporter.stop()
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 10  # the collector hangs for a minute
+
+
+@pytest.mark.parametrize("name", ["zz", "12345678-1", "a" * 33, "Canary^Carl", "AB"])
+def test_a_correlation_that_is_none_breaks_nothing(name: str) -> None:
+    exporter = Exporter(TracesSection(endpoint="http://127.0.0.1:1"), encode)
+    exporter.take(span(name))
+    assert not exporter._waiting
+
+
+@pytest.mark.parametrize("host", ["a..b", "...", "a" * 70, "1.2.3.999", "[::::]", "127.0.0.1"])
+def test_an_address_where_nobody_is_breaks_nothing(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "EVERY", 0.01)
+    monkeypatch.setattr(exporting, "LEAVING", 30.0)
+    exporter = Exporter(TracesSection(endpoint=f"http://{host}:1"), encode)
+    before = dropped("collector-away")
+    exporter.take(span())
+    exporter.start()
+    exporter.stop()
+    assert dropped("collector-away") == before + 1
+
+
+def test_an_endless_answer_holds_nobody(collector: Collector) -> None:
+    """The status is all that counts: the next spans are taken too."""
+    collector.endless = True
+    exporter = Exporter(TracesSection(endpoint=collector.url), encode)
+    exporter.start()
+    for count in (1, 2):
+        exporter.take(span())
+        wait_until(lambda count=count: len(collector.spans) == count, 30, "it is taken")
+    exporter.stop()
+    assert not exporter._thread.is_alive()
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_neither_spans_nor_the_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "LEAVING", 30.0)
+    authority = Authority(tmp_path)
+    made = authority.issue("collector")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    with collecting(context) as collector:
+        for known in (False, True):
+            if known:
+                monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+            section = TracesSection(endpoint=collector.url, headers={"Authorization": "Bearer s3cret"})
+            exporter = Exporter(section, encode)
+            before = dropped("collector-away")
+            exporter.take(span())
+            exporter.start()
+            exporter.stop()
+            assert collector.url.startswith("https://")
+            assert dropped("collector-away") == before + (not known)
+            assert len(collector.spans) == len(collector.headers) == collector.asked == known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import pytest
@@ -77,6 +78,25 @@ def test_a_span_knows_what_is_around_it_and_its_trace_at_its_end(kept: list[Span
     assert inner.notes == {Key.TYPE: "ORM"}
     assert outer.notes == {Key.TYPE: "other", Key.CODE: "AR"}
     assert 0 < outer.began <= inner.began <= inner.ended <= outer.ended
+
+
+def test_what_is_over_is_around_nothing(kept: list[Span]) -> None:
+    """A task that a request began lives longer than it; a lane's deliveries belong to their own traces."""
+    with correlation.during(NAME), spans.span(Step.HTTP) as request:
+        inside = copy_context()
+        with spans.attempt(Job()):
+            pass
+    assert [one.parent for one in kept] == [0, 0, 0]
+
+    def later() -> None:
+        spans.note(Key.OUTCOME, "done")
+        with spans.span(Step.WRITE):
+            pass
+
+    inside.run(later)
+    assert isinstance(request, Span)
+    assert request.notes == {}
+    assert kept[-1].parent == 0
 
 
 def test_work_that_is_not_measured_has_none(kept: list[Span]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from broker.service.doctor import threads
+from broker.service.workers import starting
 
 
 def test_a_process_tells_where_its_threads_stand(tmp_path: Path) -> None:
@@ -115,6 +116,14 @@ print("alive")
 """
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, "alive\n")
+
+
+def test_a_worker_ignores_it_before_it_imports_what_takes_long() -> None:
+    code = f"import sys, {starting.__name__}; print([name for name in sys.modules if name.startswith('broker.')])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "broker.service.doctor.threads" in ran.stdout
+    assert "broker.service.workers.worker" not in ran.stdout
+    assert "broker.store" not in ran.stdout
 
 
 def test_what_was_told_before_is_cut_off(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import correlation
 from broker.traces import spans
-from broker.traces.spans import Key, Step
+from broker.traces.spans import SpanKey, TracedStep
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -65,11 +65,11 @@ class Correlated:
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault(correlation.HEADER, name)
-                spans.note(Key.HTTP_STATUS, message["status"])
+                spans.note(SpanKey.HTTP_STATUS, message["status"])
             await send(message)
 
         correlation.begin(name)  # to the end of the task: a defect is told behind all middleware
-        with spans.span(None if scope["path"].startswith(_UNMEASURED) else Step.HTTP) as span:
+        with spans.span(None if scope["path"].startswith(_UNMEASURED) else TracedStep.HTTP) as span:
             try:
                 await self._app(scope, receive, named)
             finally:
@@ -77,12 +77,12 @@ class Correlated:
                     _describe(span, scope)
 
 
-def _describe(span: spans.Span | spans.NoSpan, scope: Scope) -> None:
+def _describe(span: spans.TraceSpan | spans.NoSpan, scope: Scope) -> None:
     """Tell the method and the route of a request, as the broker declares them; its path may name a patient.
 
     A caller's own trace is linked if `traceparent` has the right form. It decides neither our trace nor our share.
     """
-    span.note(Key.METHOD, spans.word(scope["method"], _METHODS))
-    span.note(Key.ROUTE, getattr(scope.get("route"), "path", "") or "none")
+    span.note(SpanKey.METHOD, spans.word(scope["method"], _METHODS))
+    span.note(SpanKey.ROUTE, getattr(scope.get("route"), "path", "") or "none")
     if (found := _TRACEPARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))) and int(found[1], 16):
         span.follow(found[0])

@@ -33,7 +33,7 @@ from broker.site.tables.roles import BLOCKED
 from broker.store.db.database import Database
 from broker.threads import long_work
 from broker.traces import spans
-from broker.traces.spans import Step
+from broker.traces.spans import TracedStep
 
 SINGLY = 10  # messages of a batch that are refused one by one, even if all of them are
 T = TypeVar("T")
@@ -223,7 +223,7 @@ class OrderDoor:
         if state:
             raise Unavailable("the sender is a node that is disabled", code="node-disabled")
         arguments = (raw, opened, self._interface, self._zone)
-        with spans.span(Step.CONVERT):
+        with spans.span(TracedStep.CONVERT):
             if len(raw) <= work.ON_LOOP and work.repeats_little(raw, opened.header.separators.repetition):
                 examined = reception.convert(*arguments)
             else:
@@ -245,7 +245,7 @@ class OrderDoor:
             received = reception.received(*arguments)
         else:
             received = await self._read(peer, reception.received, *arguments)
-        with spans.span(Step.WRITE):
+        with spans.span(TracedStep.WRITE):
             settled = self._database.submit(intake.settle, received, examined, context, self._interface)
             outcome: Outcome = await asyncio.wrap_future(settled)
         if stranger and outcome.code[-1:] != "A":

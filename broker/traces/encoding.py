@@ -12,13 +12,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, St
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from broker import __version__
-from broker.traces.spans import ENTERS, LEAVES, Key, Span
+from broker.traces.spans import ENTERS, LEAVES, SpanKey, TraceSpan
 
 SERVICE = "worklist-broker"
 TRACE_DIGITS = 32  # of a trace ID (W3C Trace Context 3.2.2.3)
 
 
-def encoded(batch: Sequence[Span], *, worker: int, host: str) -> bytes:
+def encoded(batch: Sequence[TraceSpan], *, worker: int, host: str) -> bytes:
     """A request with these spans, of one process of the broker."""
     resource = Resource(
         attributes=_attributes(
@@ -41,7 +41,7 @@ def trace_id(correlation: str) -> bytes:
     return bytes.fromhex(correlation.rjust(TRACE_DIGITS, "0"))
 
 
-def _span(span: Span) -> WireSpan:
+def _span(span: TraceSpan) -> WireSpan:
     made = WireSpan(
         trace_id=trace_id(span.correlation),
         span_id=span.number.to_bytes(8),
@@ -51,7 +51,7 @@ def _span(span: Span) -> WireSpan:
         start_time_unix_nano=span.began,
         end_time_unix_nano=max(span.began, span.ended),  # a clock may step back
         attributes=_attributes(
-            [(Key.CORRELATION.value, span.correlation), *((k.value, v) for k, v in tuple(span.notes.items()))]
+            [(SpanKey.CORRELATION.value, span.correlation), *((k.value, v) for k, v in tuple(span.notes.items()))]
         ),
         status=Status(code=Status.STATUS_CODE_ERROR if span.failed else Status.STATUS_CODE_UNSET),
     )
@@ -61,7 +61,7 @@ def _span(span: Span) -> WireSpan:
     return made
 
 
-def _kind(span: Span) -> WireSpan.SpanKind.ValueType:
+def _kind(span: TraceSpan) -> WireSpan.SpanKind.ValueType:
     if span.step in ENTERS:
         return WireSpan.SPAN_KIND_SERVER
     return WireSpan.SPAN_KIND_CLIENT if span.step in LEAVES else WireSpan.SPAN_KIND_INTERNAL

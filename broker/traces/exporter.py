@@ -19,7 +19,7 @@ import httpx
 from broker import __version__, telemetry
 from broker.settings.traces import TracesSection
 from broker.traces import spans
-from broker.traces.spans import Span
+from broker.traces.spans import TraceSpan
 
 MOST, BATCH = 4096, 512  # spans that wait, and of one request
 EVERY = 1.0  # seconds in which spans are gathered
@@ -28,7 +28,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a batch is sent again
 LEAVING = 2.0  # seconds for the last spans
 _NAME = re.compile(r"[0-9a-f]{1,32}")  # a correlation; that of a job stands in the database
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-Encode = Callable[[Sequence[Span]], bytes]
+Encode = Callable[[Sequence[TraceSpan]], bytes]
 
 
 class Exporter:
@@ -43,7 +43,7 @@ class Exporter:
             "User-Agent": f"broker/{__version__}",
         }
         self._encode = encode
-        self._waiting: deque[Span] = deque()
+        self._waiting: deque[TraceSpan] = deque()
         self._stopping = threading.Event()
         self._until = float("inf")
         self._failing = False
@@ -59,7 +59,7 @@ class Exporter:
         self._stopping.set()
         self._thread.join(LEAVING)
 
-    def take(self, span: Span) -> None:
+    def take(self, span: TraceSpan) -> None:
         """Keep a span that belongs to the share; all of one correlation do, or none."""
         if not _NAME.fullmatch(span.correlation) or int(span.correlation[:8], 16) >= self._below:
             return
@@ -82,7 +82,7 @@ class Exporter:
             spans.use(None)
             telemetry.logger().error("traces.defect", error=telemetry.describe(error))
 
-    def _deliver(self, client: httpx.Client, batch: Sequence[Span]) -> None:
+    def _deliver(self, client: httpx.Client, batch: Sequence[TraceSpan]) -> None:
         """Send a batch until it is taken or refused, or the broker ends."""
         body, wait = self._encode(batch), FIRST_WAIT
         while True:

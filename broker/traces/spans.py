@@ -26,7 +26,7 @@ MESSAGES = frozenset({"ORM", "OMI", "OMG", "OML", "ORU", "OUL", "ADT", "SIU", "M
 NOTED = 64  # characters of a text
 
 
-class Step(StrEnum):
+class TracedStep(StrEnum):
     """The name of a span."""
 
     HL7 = "HL7 message"
@@ -42,12 +42,16 @@ class Step(StrEnum):
     DELIVERY = "delivery"
 
 
-ENTERS = frozenset({Step.HL7, Step.STORE, Step.FIND, Step.MPPS_CREATE, Step.MPPS_SET, Step.HTTP})  # from outside
-LEAVES = frozenset({Step.DELIVERY})  # to another system
-ROOTS = frozenset({Step.DELIVERY, Step.QUEUED})  # the task of a lane may have begun in a request about something else
+ENTERS = frozenset(
+    {TracedStep.HL7, TracedStep.STORE, TracedStep.FIND, TracedStep.MPPS_CREATE, TracedStep.MPPS_SET, TracedStep.HTTP}
+)  # from outside
+LEAVES = frozenset({TracedStep.DELIVERY})  # to another system
+ROOTS = frozenset(
+    {TracedStep.DELIVERY, TracedStep.QUEUED}
+)  # the task of a lane may have begun in a request about something else
 
 
-class Key(StrEnum):
+class SpanKey(StrEnum):
     """What a span may tell."""
 
     CORRELATION = "broker.correlation"
@@ -83,12 +87,12 @@ class Work(Protocol):
 class Sink(Protocol):
     """Takes spans that are over. It does not wait, and raises nothing."""
 
-    def take(self, span: Span) -> None:
+    def take(self, span: TraceSpan) -> None:
         """Keep a span, or count it as dropped."""
 
 
 _sink: Sink | None = None  # of this process, as its metrics and loggers are
-_current: ContextVar[Span | None] = ContextVar("span", default=None)
+_current: ContextVar[TraceSpan | None] = ContextVar("span", default=None)
 
 
 def use(sink: Sink | None) -> None:
@@ -108,7 +112,7 @@ class NoSpan:
     def __exit__(self, kind: object, error: object, trace: object) -> Literal[False]:
         return False
 
-    def note(self, key: Key, value: str | int) -> None:
+    def note(self, key: SpanKey, value: str | int) -> None:
         """Forget it."""
 
     def follow(self, link: str) -> None:
@@ -116,10 +120,10 @@ class NoSpan:
 
 
 @dataclass(slots=True, eq=False)
-class Span:
+class TraceSpan:
     """A piece of work. A context: it begins and ends with it. Its trace is that of the correlation at its end."""
 
-    step: Step
+    step: TracedStep
     number: int = 0
     parent: int = 0
     correlation: str = ""
@@ -127,8 +131,8 @@ class Span:
     ended: int = 0
     failed: bool = False
     link: str = ""  # the traceparent of a caller, of the right form
-    notes: dict[Key, str | int] = field(default_factory=dict)
-    _token: Token[Span | None] | None = None
+    notes: dict[SpanKey, str | int] = field(default_factory=dict)
+    _token: Token[TraceSpan | None] | None = None
 
     def __enter__(self) -> Self:
         above = None if self.step in ROOTS else _around()
@@ -145,13 +149,13 @@ class Span:
             self._token = None
         if error is not None:
             self.failed = True
-            self.note(Key.ERROR, error.code if isinstance(error, BrokerError) else type(error).__name__)
+            self.note(SpanKey.ERROR, error.code if isinstance(error, BrokerError) else type(error).__name__)
         self.ended, self.correlation = time.time_ns(), correlation.current()
         if _sink is not None:
             _sink.take(self)
         return False
 
-    def note(self, key: Key, value: str | int) -> None:
+    def note(self, key: SpanKey, value: str | int) -> None:
         """Tell something: a word of a closed list, a number, or the name of a node."""
         self.notes[key] = value[:NOTED] if isinstance(value, str) else value
 
@@ -163,7 +167,7 @@ class Span:
 _NOTHING = NoSpan()
 
 
-def _around() -> Span | None:
+def _around() -> TraceSpan | None:
     """The span around, unless it is over: a task that it began lives longer."""
     above = _current.get()
     return None if above is None or above.ended else above
@@ -174,12 +178,12 @@ def measuring() -> bool:
     return _sink is not None
 
 
-def span(step: Step | None) -> Span | NoSpan:
+def span(step: TracedStep | None) -> TraceSpan | NoSpan:
     """A span for the work in a `with`; None: of work that is not measured."""
-    return _NOTHING if _sink is None or step is None else Span(step)
+    return _NOTHING if _sink is None or step is None else TraceSpan(step)
 
 
-def note(key: Key, value: str | int) -> None:
+def note(key: SpanKey, value: str | int) -> None:
     """Tell something of the span around, if there is one."""
     if _sink is not None and (above := _around()) is not None:
         above.note(key, value)
@@ -194,17 +198,17 @@ class _Attempt:
     def __init__(self, job: Work) -> None:
         self._job = job
         self._during = correlation.during(job.correlation)
-        self._span = Span(Step.DELIVERY)
+        self._span = TraceSpan(TracedStep.DELIVERY)
 
-    def __enter__(self) -> Span:
+    def __enter__(self) -> TraceSpan:
         self._during.__enter__()
         _, _, node = self._job.lane.partition(":")
         if self._job.attempts == 1:
-            with Span(Step.QUEUED, began=int(self._job.created_at * 1e9)) as queued:
-                queued.note(Key.NODE, node)
-        self._span.note(Key.NODE, node)
-        self._span.note(Key.KIND, self._job.kind)
-        self._span.note(Key.ATTEMPT, self._job.attempts)
+            with TraceSpan(TracedStep.QUEUED, began=int(self._job.created_at * 1e9)) as queued:
+                queued.note(SpanKey.NODE, node)
+        self._span.note(SpanKey.NODE, node)
+        self._span.note(SpanKey.KIND, self._job.kind)
+        self._span.note(SpanKey.ATTEMPT, self._job.attempts)
         return self._span.__enter__()
 
     def __exit__(
@@ -218,8 +222,8 @@ class _Attempt:
 def tell_message(kind: str, answer: str) -> None:
     """Tell the type of an HL7 message (MSH-9.1) and its acknowledgement."""
     if _sink is not None:
-        note(Key.TYPE, word(kind, MESSAGES))
-        note(Key.CODE, answer)
+        note(SpanKey.TYPE, word(kind, MESSAGES))
+        note(SpanKey.CODE, answer)
 
 
 def word(value: str, words: frozenset[str]) -> str:

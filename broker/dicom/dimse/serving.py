@@ -16,15 +16,15 @@ from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
 from broker.traces import spans
-from broker.traces.spans import Key, Step
+from broker.traces.spans import SpanKey, TracedStep
 
 # requests about one object, whose log lines and jobs are named after it
 _OF_OBJECT = frozenset({cmd.C_STORE_RQ, cmd.N_CREATE_RQ, cmd.N_SET_RQ})
 _MEASURED = {
-    cmd.C_STORE_RQ: Step.STORE,
-    cmd.C_FIND_RQ: Step.FIND,
-    cmd.N_CREATE_RQ: Step.MPPS_CREATE,
-    cmd.N_SET_RQ: Step.MPPS_SET,
+    cmd.C_STORE_RQ: TracedStep.STORE,
+    cmd.C_FIND_RQ: TracedStep.FIND,
+    cmd.N_CREATE_RQ: TracedStep.MPPS_CREATE,
+    cmd.N_SET_RQ: TracedStep.MPPS_SET,
 }
 # before the handler of a service is asked, for requests of every kind
 ANSWERED = (
@@ -137,7 +137,7 @@ class RequestServer:
             correlation.begin(telemetry.hashed(command.sop_instance))
         with spans.span(_MEASURED.get(command.field)) as span:
             await self._serve(request)
-            span.note(Key.STATUS, request.status)
+            span.note(SpanKey.STATUS, request.status)
 
     async def _serve(self, request: Request) -> None:
         """Run the handler; whatever happens the peer gets exactly one final answer."""

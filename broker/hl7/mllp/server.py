@@ -205,7 +205,7 @@ class _Connection:
     async def _handle(self, item: Frame | Oversize) -> None:
         self.busy = True
         try:
-            with spans.span(spans.Step.HL7):
+            with spans.span(spans.TracedStep.HL7):
                 if isinstance(item, Oversize):
                     return await self._refuse_oversize(item)
                 handler = self._server.on_truncated if item.truncated else self._server.handler
@@ -231,7 +231,7 @@ class _Connection:
         self._first = asyncio.get_running_loop().time() + self._server.limits.first_timeout
 
     async def _send(self, answer: bytes) -> None:
-        with spans.span(spans.Step.ANSWER):
+        with spans.span(spans.TracedStep.ANSWER):
             self._writer.write(wrap(answer))
             async with asyncio.timeout(self._server.limits.frame_timeout):
                 await self._writer.drain()

@@ -17,15 +17,15 @@ from broker.settings.traces import TracesSection
 from broker.traces import exporter as exporting
 from broker.traces.encoding import encoded
 from broker.traces.exporter import Exporter
-from broker.traces.spans import Span, Step
+from broker.traces.spans import TracedStep, TraceSpan
 
 
-def encode(batch: Sequence[Span]) -> bytes:
+def encode(batch: Sequence[TraceSpan]) -> bytes:
     return encoded(batch, worker=1, host="here")
 
 
-def span(correlation: str = "ab12cd34ef00") -> Span:
-    return Span(Step.WRITE, number=1, correlation=correlation, began=1, ended=2)
+def span(correlation: str = "ab12cd34ef00") -> TraceSpan:
+    return TraceSpan(TracedStep.WRITE, number=1, correlation=correlation, began=1, ended=2)
 
 
 def dropped(reason: str) -> float:

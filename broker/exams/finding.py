@@ -12,7 +12,7 @@ from broker.model.exam import ExamLine, ExamPage, ExamSelection, Place
 from broker.model.order import Document, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import SHORT, short_form
-from broker.orders.lookup.patient_terms import BORN, words_of
+from broker.orders.lookup.patient_terms import BORN, fit, words_of
 from broker.store.exams import search
 from broker.store.orders import patient_terms
 
@@ -21,7 +21,8 @@ STATES: Mapping[str, tuple[StepStatus, ...]] = {
     "ended": tuple(lifecycle.ENDED),
     **{status.lower(): (status,) for status in StepStatus},
 }
-MOST_LEFT = 10_000  # patients still to be made findable that are counted
+LOOK = 1_000  # patients whose words are not written yet that a search looks at, the newest
+MOST_LEFT = 10_000  # patients that no search finds yet that are counted
 PLACE = r"(?:\d{1,14}:)?\d{1,18}"
 _PLACE = re.compile(r"(?:(\d{1,14}):)?(\d{1,18})")
 _PROCEDURE = (
@@ -81,8 +82,10 @@ def place_of(text: str) -> Place | None:
 def find(connection: Connection, wish: ExamWish, after: Place | None, limit: int) -> ExamPage:
     """At most `limit` exams behind a place: those of a day by their time, others the newest order first."""
     procedure, referring = words_of(wish.procedure), words_of(wish.referring)
+    terms = (*words_of(wish.name), *([BORN + wish.born] if wish.born else []))
     selection = ExamSelection(
-        terms=(*words_of(wish.name), *([BORN + wish.born] if wish.born else [])),
+        terms=terms,
+        fresh=_fresh(connection, terms) if terms else (),
         accession=wish.number if len(wish.number) <= SHORT else short_form(wish.number),  # as it is stored
         number=wish.number,
         patient_id=wish.patient_id,
@@ -102,8 +105,14 @@ def find(connection: Connection, wish: ExamWish, after: Place | None, limit: int
 
 
 def unfindable(connection: Connection) -> int:
-    """Patients whose names are not found yet, at most MOST_LEFT: an update of the broker is still at work."""
-    return patient_terms.left(connection, MOST_LEFT)
+    """Patients whose names are not found yet, at most MOST_LEFT: more came, or were updated, than `term_walk` wrote."""
+    return max(0, patient_terms.left(connection, LOOK + MOST_LEFT) - LOOK)
+
+
+def _fresh(connection: Connection, terms: Iterable[str]) -> tuple[int, ...]:
+    """Patients (rows) that fit, of those that came last and have no words yet. To be asked before the words are."""
+    some = patient_terms.unfindable(connection, LOOK, newest=True)
+    return tuple(row for row, attributes in some.items() if fit(attributes, terms))
 
 
 def _hold(words: Iterable[str], documents: Iterable[Document], keywords: tuple[str, ...]) -> bool:

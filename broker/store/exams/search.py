@@ -133,7 +133,10 @@ def _conditions(selection: ExamSelection) -> ColumnElement[bool]:
         whole = exists().where(_patient.c.id == _request.c.patient, _patient.c.patient_id == selection.patient_id)
         retired = exists().where(_alias.c.patient == _request.c.patient, _alias.c.patient_id == selection.patient_id)
         where.append(or_(whole, retired, _has_step(begins(_step.c.patient_id, selection.patient_id))))
-    where += [exists().where(_term.c.patient == _request.c.patient, begins(_term.c.term, t)) for t in selection.terms]
+    if selection.terms:
+        of_patient = exists().where(_term.c.patient == _request.c.patient)
+        named = and_(*(of_patient.where(begins(_term.c.term, term)) for term in selection.terms))
+        where.append(or_(named, _request.c.patient.in_(padded(selection.fresh))) if selection.fresh else named)
     if step := _of_step(selection):
         where.append(_has_step(*step))
     return and_(*where)

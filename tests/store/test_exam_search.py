@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from support.orders.documents import order
 from support.service.rest import application, asking
@@ -12,8 +14,10 @@ from support.service.rest import application, asking
 from broker.exams import finding
 from broker.exams.finding import ExamWish
 from broker.model.exam import ExamPage, Place
+from broker.orders.lookup.patient_terms import words_of
 from broker.orders.term_walk import make_findable
 from broker.settings import load
+from broker.store.db import documents
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.exams import leads, search
@@ -135,6 +139,14 @@ def test_texts(database: Database) -> None:
     assert found(database, procedure="thorax") == ["A2"]
     assert found(database, referring="soren") == ["A1"]
     assert found(database, referring="soren", procedure="thorax") == []
+
+
+@given(st.text(st.one_of(st.sampled_from("aä^=,.'’-ﬁ℃＝\"\\\x1f\u0301 "), st.characters(codec="utf-8")), max_size=12))
+def test_no_word_of_a_text_is_hidden_by_the_look_at_raw_texts(text: str) -> None:
+    assert not finding.text_filter(["knee"], []).may("{}")
+    raw = documents.encode({"RequestedProcedureDescription": text})
+    for word in words_of(text):
+        assert finding.text_filter([word], []).may(raw)
 
 
 @pytest.mark.parametrize("few", [leads.FEW, 0], ids=["few", "walked"])

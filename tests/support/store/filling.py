@@ -16,6 +16,15 @@ from broker.store.db.pace import Pace
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
 KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
 
+_STATUS = "CASE WHEN id % 10 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
+_DAY = "(20290101 + 10000 * ({0} / 336 % 3) + 100 * ({0} % 12) + ({0} / 12) % 28)"
+# copies as a hospital has them: on the days of three years and on eight stations, nine of ten are done
+SPREAD = (
+    f"UPDATE scheduled_step SET start_at = {_DAY.format('id')} || '103000', status = {_STATUS} WHERE id > 1",
+    f"UPDATE step_station SET start_at = {_DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)"
+    " WHERE step > 1",
+)
+
 
 def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
     """Copy the one order of the database of a stopped broker until it has `count`.

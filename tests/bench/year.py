@@ -15,7 +15,7 @@ patient of its own, which is the worst case. Objects are small and stand in the 
 
 A few exams of each day, and all that is not usual (refused, cancelled, held, given up, without order, nobody came), are
 made by the product's own doors. The other exams of the day are copies of their rows. What deletes are the duties of the
-broker, once each night. They do not rest between their steps, as nothing else is done. The clock of this process is set.
+broker, once each night. They do not rest between steps, as nothing else is done. The clock of the process is set.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Lapse:
     def look(self, number: int) -> Month:
         """The end of a month; its day has more orders for the next one."""
         here, begin = self.here, BEGIN + timedelta(days=number)
-        here.set(begin, 23.5)
+        here.clock.set(begin, 23.5)
         longest = here.duties.longest()
         tomorrow, now = begin + timedelta(days=1), here.now
         numbers = iter(range(ROUNDS + 1))

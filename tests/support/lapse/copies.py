@@ -18,7 +18,7 @@ COPIED = frozenset(
     (
         *("patient", "patient_term", "visit", "heard", "service_request", "requested_procedure", "scheduled_step"),
         *("step_station", "step_name", "step_event", "message", "sent_message", "audit", "mpps", "mpps_message"),
-        *("mpps_link", "instance", "content", "study", "study_key", "job"),
+        *("mpps_link", "instance", "content", "study", "study_key", "gathering", "job"),
     )
 )
 BY_KIND: dict[str, tuple[str, str, dict[str, str]]] = {  # column, that of the kind, and the table of a kind
@@ -92,8 +92,11 @@ class Copies:
             insert(table).from_select(list(table.c.keys()), query.order_by(copy, *table.primary_key.columns))
         )
 
-    def _today(self, table: Table, ends: dict[str, int]) -> ColumnElement[bool]:
+    def _today(self, table: Table, ends: dict[str, int], day: int) -> ColumnElement[bool]:
         """The rows of today that are no copies."""
+        if table.name == "gathering":
+            study: ColumnElement[bool] = table.c.study_instance_uid.startswith(f"2.999.7.{token(day)}")
+            return study
         if "id" in table.c:
             return (table.c.id > self._marks[table.name]) & (table.c.id <= ends[table.name])
         if table.name in BY_KIND:

@@ -17,7 +17,6 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from broker.commitment.walk import CommitmentWalk
 from broker.delivery.feedback import outbound
 from broker.delivery.feedback.outbound import SendingParty
 from broker.dicom.dimse.message import PeerAE
@@ -45,7 +44,7 @@ from broker.store.schema import tables
 from broker.worklist.explain.memory import QueryMemory
 from broker.worklist.scp import WorklistService
 from support.dicom.objects import ct_slice
-from support.lapse.ward import Ward
+from support.lapse.ward import CT, Ward
 from support.loops import shortly
 from support.mpps.performed import bytes_of, creation, final, item, unscheduled
 from support.orders.appointments import siu
@@ -124,7 +123,7 @@ class Day:
 
     def finished(self, number: int, begin: datetime) -> None:
         """Exams that are ordered, done, delivered and told of on this day."""
-        self.ward.set(begin, 7)
+        self.ward.clock.set(begin, 7)
         exams = [int(f"{token(number)}{n:02d}") for n in range(self.load.exams)]
         for exam in exams:
             self.admit(exam)
@@ -133,12 +132,12 @@ class Day:
         for query_number in range(self.load.queries):
             self.find(query_number, begin)
         for hour, exam in enumerate(exams):
-            self.ward.set(begin, 10 + hour / 100)
+            self.ward.clock.set(begin, 10 + hour / 100)
             self.perform(exam)
         self.deliver()
-        self.ward.set(begin, 13)
+        self.ward.clock.set(begin, 13)
         self.ward.duties.run(*CLOSING)
-        self.ward.set(begin, 14)
+        self.ward.clock.set(begin, 14)
         for exam in exams:
             self.leave(exam)
             self.look_at(exam)
@@ -148,7 +147,7 @@ class Day:
 
     def unfinished(self, number: int, begin: datetime) -> None:
         """What comes beside it: each of these once a day."""
-        self.ward.set(begin, 15)
+        self.ward.clock.set(begin, 15)
         self.decide(number)
         first = int(f"{token(number)}50")
         tomorrow = f"{begin + timedelta(days=1):%Y%m%d}"
@@ -169,15 +168,12 @@ class Day:
         self.perform_unscheduled(first + 9)
         self.write_rest(number, first)
         self.ask_commitment(number)
-        self.ward.set(begin, 16)
+        self.ward.clock.set(begin, 16)
         self.ward.duties.run(*CLOSING)
         self.deliver()
-        self.ward.set(begin, 17)
-        CommitmentWalk(
-            self.ward.duties._pace(), self.ward.foundation.spool.root, self.ward.foundation.directory.proofs,
-            {"1.2.840.10008.5.1.4.1.1.2"}, lambda: None,
-        ).run()  # fmt: skip
-        self.ward.set(begin, 18)
+        self.ward.clock.set(begin, 17)
+        self.ward.duties.run("commitments")
+        self.ward.clock.set(begin, 18)
         self.ward.duties.run(*CLOSING)
         self.deliver()
         self.ward.foundation.audit.flush(everything=True)
@@ -185,7 +181,7 @@ class Day:
 
     def night(self, begin: datetime) -> None:
         """What deletes."""
-        self.ward.set(begin, 23)
+        self.ward.clock.set(begin, 23)
         self.ward.duties.run("purge", "retention")
 
     # -- doors
@@ -193,7 +189,7 @@ class Day:
     def send(self, message: str | bytes, *, good: bool = True) -> None:
         """A message of the RIS; it is taken, or refused."""
         raw = message.encode() if isinstance(message, str) else message
-        raw = raw.replace(DUE.encode(), f"{self.ward.at:%Y%m%d}".encode())
+        raw = raw.replace(DUE.encode(), f"{self.ward.clock.at:%Y%m%d}".encode())
         answer = self._hospital.send(raw)
         assert answer is not None
         assert (b"\rMSA|AA|" in answer) is good, answer
@@ -217,7 +213,7 @@ class Day:
 
     def adt(self, trigger: str, exam: int) -> None:
         """What the patient administration says."""
-        control, at = f"{trigger}{exam}{uuid4().hex[:6]}", f"{self.ward.at:%Y%m%d%H%M%S}"
+        control, at = f"{trigger}{exam}{uuid4().hex[:6]}", f"{self.ward.clock.at:%Y%m%d%H%M%S}"
         self.send(
             f"MSH|^~\\&|ADT|HOSPITAL|BROKER|RAD|{at}||ADT^{trigger}|{control}|P|2.5||||||UNICODE UTF-8\rEVN||{at}\r"
             f"PID|1||QZPAT{exam}^^^HOSPITAL||Müller^Käthe||19760229|F\r"
@@ -226,14 +222,14 @@ class Day:
 
     def perform(self, exam: int) -> None:
         """The modality does its work: MPPS, objects, MPPS."""
-        uid, day = f"2.999.5.{exam}", f"{self.ward.at:%Y%m%d}"
+        uid, day = f"2.999.5.{exam}", f"{self.ward.clock.at:%Y%m%d}"
         self._create(uid, creation(item(exam), patient=f"QZPAT{exam}", PerformedProcedureStepStartDate=day))
         images = self.store(exam, "CT", self.load.objects)
         self._set(uid, final(images=images, PerformedProcedureStepEndDate=day))
 
     def perform_unscheduled(self, exam: int) -> None:
         """An exam that no order is of; a person decides on the next day."""
-        uid, day = f"2.999.5.{exam}", f"{self.ward.at:%Y%m%d}"
+        uid, day = f"2.999.5.{exam}", f"{self.ward.clock.at:%Y%m%d}"
         steps = unscheduled(study=f"2.999.7.{exam}")
         self._create(uid, creation(steps, patient=f"QZPAT{exam}", PerformedProcedureStepStartDate=day))
         self._set(uid, final(images=(), PerformedProcedureStepEndDate=day, PerformedSeriesSequence=[]))
@@ -355,10 +351,7 @@ class Day:
 
     def ask_commitment(self, number: int) -> None:
         """A modality asks for storage commitment of the objects of an exam."""
-        references = [
-            ObjectReference("1.2.840.10008.5.1.4.1.1.2", f"2.999.6.{token(number)}00.{n:04d}")
-            for n in range(self.load.objects)
-        ]
+        references = [ObjectReference(CT, f"2.999.6.{token(number)}00.{n:04d}") for n in range(self.load.objects)]
         new = NewCommitment(
             transaction_uid=f"2.999.4.{number + 1}", node="ct1", calling_ae="CT01", called_ae="BROKER",
             peer="10.0.0.9", received_at=self.ward.now, references=references,

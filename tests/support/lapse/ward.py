@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection
 
+from broker.commitment.walk import CommitmentWalk
 from broker.queue.clock_watch import ClockWatch
 from broker.service.foundation import Foundation, lay
 from broker.service.housekeeping import Housekeeping
 from broker.service.status.duties import DutyRun
 from broker.settings import Settings
 from broker.store.db import clock
+from broker.store.db.database import Database
 from broker.store.db.pace import Item, Pace, T
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
 SITE = """
 [[node]]
 name = "ct1"
@@ -34,6 +38,7 @@ ae_title = "ARCHIVE"
 host = "127.0.0.1"
 port = 11113
 roles = ["destination"]
+commitment = "delivered"
 
 [[node]]
 name = "ris-mpps"
@@ -111,12 +116,18 @@ class SteadyPace(Pace):
 class DutiesByHand(Housekeeping):
     """The duties of a broker, each run when it is asked for. One that fails raises what it met."""
 
-    def __init__(self, foundation: Foundation) -> None:
+    def __init__(self, foundation: Foundation, now: Callable[[], float]) -> None:
         self._works: dict[str, Callable[[], None]] = {}
         self.paces: list[SteadyPace] = []
         self.deleted: dict[str, int] = {}
         super().__init__(foundation, ClockWatch(), lambda: None)
         self.serve_all(lambda: None, lambda: None)
+        levels: Any = self._works["levels"]
+        levels.__self__._work = replace(levels.__self__._work, clock=now)  # it took the clock when it was imported
+        proofs, accepted = foundation.directory.proofs, {CT}
+        self._works["commitments"] = CommitmentWalk(
+            self._pace(), foundation.spool.root, proofs, accepted, lambda: None, clock=now
+        ).run  # type: ignore[assignment]
 
     def run(self, *names: str) -> None:
         """Run duties, in this order."""
@@ -130,7 +141,16 @@ class DutiesByHand(Housekeeping):
             pace.longest = 0.0
         return found
 
-    def _add(self, name: str, work: Callable[[], None], seconds: float, **when: bool) -> None:
+    def _add(
+        self,
+        name: str,
+        work: Callable[[], None],
+        seconds: float,
+        *,
+        at_once: bool = False,
+        long: bool = False,
+        by_age: bool = False,
+    ) -> None:
         self._works[name] = work
 
     def _pace(self) -> Pace:
@@ -144,37 +164,56 @@ class DutiesByHand(Housekeeping):
         self.deleted[name] = run.deleted or 0
 
 
-class Ward:
-    """Database, spool, nodes and rules in force, and the time. `at` is an aware time on the site's clock."""
+class WardClock:
+    """A clock that is set, and goes on from there. `at` is an aware time."""
 
-    def __init__(self, foundation: Foundation, begin: datetime) -> None:
-        self.foundation = foundation
-        self.settings, self.database = foundation.settings, foundation.database
-        self.at = begin
-        self._since = time.monotonic()
-        self.duties = DutiesByHand(foundation)
+    def __init__(self, at: datetime) -> None:
+        self.at, self._since = at, time.monotonic()
+
+    def set(self, day: datetime, hours: float) -> None:
+        """Set it to so many hours after the midnight with which a day begins."""
+        self.at, self._since = day + timedelta(hours=hours), time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.at.timestamp() + time.monotonic() - self._since
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A broker with its duties and its clock, which is that of this process."""
+
+    foundation: Foundation
+    duties: DutiesByHand
+    clock: WardClock
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the broker."""
+        return self.foundation.settings
+
+    @property
+    def database(self) -> Database:
+        """That of the broker."""
+        return self.foundation.database
 
     @property
     def now(self) -> float:
-        """Seconds since the epoch: the time that was set, and what passed since."""
-        return self.at.timestamp() + time.monotonic() - self._since
-
-    def set(self, day: datetime, hours: float) -> None:
-        """Set the clock to so many hours after the midnight with which a day begins."""
-        self.at, self._since = day + timedelta(hours=hours), time.monotonic()
+        """Seconds since the epoch."""
+        return self.clock.now()
 
 
 @contextmanager
 def ward(folder: Path, url: str, begin: datetime, **sections: dict[str, Any]) -> Iterator[Ward]:
-    """A ward on a database, at a time. It keeps the clock of this process until it ends."""
-    settings = Settings(service={"data_dir": folder}, database={"url": url}, **sections)  # type: ignore[arg-type]
-    site = folder / "site.toml"
+    """A broker on a database, at a time. It keeps the clock of this process until it ends."""
+    service = {"data_dir": folder, "timezone": str(begin.tzinfo)}
+    settings = Settings(service=service, database={"url": url}, **sections)  # type: ignore[arg-type]
+    site, watch = folder / "site.toml", WardClock(begin)
     site.write_text(SITE, encoding="utf-8")
     with ExitStack() as stack:
-        made: list[Ward] = []
-        real = time.time
-        stack.enter_context(patch.object(time, "time", lambda: made[0].now if made else real()))
-        stack.enter_context(patch.object(clock, "now", lambda connection: made[0].now))
-        made.append(Ward(lay(settings, b"k" * 32, stack, site_file=site), begin))
-        stack.callback(made[0].duties.close)
-        yield made[0]
+        stack.enter_context(patch.object(time, "time", watch.now))
+        stack.enter_context(patch.object(clock, "now", lambda connection: watch.now()))
+        foundation = lay(settings, b"k" * 32, stack, site_file=site)
+        duties = DutiesByHand(foundation, watch.now)
+        stack.callback(duties.close)
+        yield Ward(foundation, duties, watch)

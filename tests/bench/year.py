@@ -113,25 +113,28 @@ class Lapse:
         self.ledger = Ledger(BEGIN, here.settings)
         self._nights: list[float] = []
 
-    def pass_one(self, number: int) -> None:
-        """A day and its night."""
+    def pass_one(self, number: int) -> dict[str, float]:
+        """A day and its night; at the end of a month how fast it was."""
         begin = BEGIN + timedelta(days=number)
         self._copies.begin()
         self._days.finished(number, begin)
         self._copies.make(number, self.count)
         self._days.unfinished(number, begin)
+        times = self._measured(number, begin) if (number + 1) % MONTH == 0 else {}
         began = time.perf_counter()
         self._days.night(begin)
         self._nights.append(time.perf_counter() - began)
+        if times:
+            times |= {"longest": self.here.duties.longest() * 1000, "night": statistics.median(self._nights) * 1000}
+            self._nights.clear()
         self.here.database.read(self.ledger.note, number).result(600)
+        return times
 
-    def look(self, number: int) -> Month:
-        """The end of a month; its day has more orders for the next one."""
-        here, begin = self.here, BEGIN + timedelta(days=number)
-        here.clock.set(begin, 23.5)
-        longest = here.duties.longest()
-        tomorrow, now = begin + timedelta(days=1), here.now
-        numbers = iter(range(ROUNDS + 1))
+    def _measured(self, number: int, begin: datetime) -> dict[str, float]:
+        """Medians in ms. The orders are for the next day, and nobody comes."""
+        here = self.here
+        here.clock.set(begin, 19)
+        tomorrow, numbers = begin + timedelta(days=1), iter(range(ROUNDS + 1))
 
         def intake() -> None:
             exam = int(f"{token(number, 9000 + next(numbers))}51")
@@ -140,17 +143,17 @@ class Lapse:
         def read(query: Callable[..., object], *values: object) -> Callable[[], object]:
             return lambda: here.database.read(query, *values).result(60)
 
-        times = {
+        return {
             "order": median(intake),
             "C-FIND": median(lambda: self._days.find(0, tomorrow)),
             "common name": median(read(finding.find, ExamWish(name="muller"), None, 50)),
             "no such name": median(read(finding.find, ExamWish(name="nobody"), None, 50)),
-            "Now": median(read(overview.counts, now - 3600, f"{begin:%Y%m%d}")),
-            "longest": longest * 1000,
-            "night": statistics.median(self._nights) * 1000,
+            "Now": median(read(overview.counts, here.now - 68_400, f"{begin:%Y%m%d}")),
         }
-        self._nights.clear()
-        here.database.read(self.ledger.note, number).result(600)
+
+    def look(self, number: int, times: dict[str, float]) -> Month:
+        """The end of a month, after its last night."""
+        here = self.here
         rows = here.database.read(sizes).result(600)
         used, file, wal = here.database.read(room, here.settings.service.data_dir).result(60)
         return Month(number + 1, rows, used, file, wal, len(spool_files(here.foundation.spool.root)), times)
@@ -217,16 +220,15 @@ def run(folder: Path, url: str, chosen: Any) -> None:
         lapse, months = Lapse(here, url, chosen.scale, chosen.objects), list[Month]()
         kept = here.settings.retention
         reached = kept.audit_days if chosen.shrink > 1 else kept.exams_days
-        days = chosen.days or int(reached) + AFTER
+        days = (chosen.days or int(reached) + AFTER) // MONTH * MONTH
         print(f"{days} days of {lapse.exams} exams of {chosen.objects} objects on {here.database.dialect}")
         print(
             f"retention / {chosen.shrink}: exams {kept.exams_days:g} days, audit trail {kept.audit_days:g}", flush=True
         )
         began = time.perf_counter()
         for number in range(days):
-            lapse.pass_one(number)
-            if (number + 1) % MONTH == 0 or number + 1 == days:
-                months.append(lapse.look(number))
+            if times := lapse.pass_one(number):
+                months.append(lapse.look(number, times))
                 used = months[-1].database / 2**20
                 print(f"  day {number + 1}: {time.perf_counter() - began:.0f} s, {used:.0f} MiB", flush=True)
         table(months)

@@ -343,7 +343,7 @@ class Day:
         key = idempotency.Key("api:ris", f"K{number}", b"d")
 
         def unit(connection: Connection) -> None:
-            knocks.record(connection, f"NEW{number}", "10.0.0.77", time.time())
+            knocks.record(connection, f"NEW{number}", f"10.1.{number // 200}.{number % 200 + 1}", time.time())
             imported.record(connection, "old", [note], (), time.time())
             idempotency.add(connection, key, row, "placed", {}, time.time())
 

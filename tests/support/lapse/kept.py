@@ -52,7 +52,12 @@ def _patients(name: str, of: str) -> Iterator[KeptRows]:
 def _studies(name: str, of: str) -> Iterator[KeptRows]:
     late = " OR ".join(f"y.study_instance_uid LIKE '%{end}'" for end in DECIDED)
     yield KeptRows(name, f"{of} WHERE NOT ({late})", "y.first_at", _longer)
-    yield KeptRows(f"{name}, decided", f"{of} WHERE {late}", "y.first_at", lambda s: _longer(s) + 1)
+    yield KeptRows(
+        f"{name}, decided",
+        f"{of} WHERE ({late})",
+        "y.first_at",
+        lambda s: max(s.retention.jobs_days, s.delivery.keep_discarded_days + 1),
+    )
 
 
 def _longer(settings: Settings) -> float:
@@ -63,6 +68,7 @@ def _longer(settings: Settings) -> float:
 _UP = "requested_procedure q JOIN service_request r ON r.id = q.request"
 _STEP = f"scheduled_step s JOIN ({_UP}) ON q.id = s.procedure"
 _GIVEN_UP = "(SELECT j.due_at FROM job j WHERE j.subject = i.id AND j.kind = 'deliver' AND j.state = 'discarded')"
+_BY_RULE = "(i.study_instance_uid NOT LIKE '%55')"
 _CONTENT = "content c JOIN instance i ON i.id = c.instance WHERE"
 ROWS = (
     *_orders("service_request", "service_request r"),
@@ -98,8 +104,10 @@ ROWS = (
              lambda s: s.retention.jobs_days),
     KeptRows("instance", "instance", "received_at", lambda s: s.retention.objects_days),
     KeptRows("gathering", "gathering", "last_at", lambda s: s.retention.objects_days),
-    KeptRows("content, delivered", f"{_CONTENT} i.state = 'routed' AND {_GIVEN_UP} IS NULL", "i.received_at",
-             lambda s: s.delivery.keep_days),
+    KeptRows("content, delivered", f"{_CONTENT} i.state = 'routed' AND {_BY_RULE} AND {_GIVEN_UP} IS NULL",
+             "i.received_at", lambda s: s.delivery.keep_days),
+    KeptRows("content, sent by hand", f"{_CONTENT} i.state = 'routed' AND NOT {_BY_RULE}", f"i.received_at + {DAY}",
+             lambda s: s.delivery.keep_days - 1),
     KeptRows("content, given up", f"{_CONTENT} i.state = 'routed' AND {_GIVEN_UP} IS NOT NULL", _GIVEN_UP,
              lambda s: s.delivery.keep_discarded_days),
     KeptRows("content, discarded", f"{_CONTENT} i.state = 'discarded'", "i.discarded_at",

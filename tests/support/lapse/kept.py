@@ -68,7 +68,8 @@ def _longer(settings: Settings) -> float:
 _UP = "requested_procedure q JOIN service_request r ON r.id = q.request"
 _STEP = f"scheduled_step s JOIN ({_UP}) ON q.id = s.procedure"
 _GIVEN_UP = "(SELECT j.due_at FROM job j WHERE j.subject = i.id AND j.kind = 'deliver' AND j.state = 'discarded')"
-_BY_RULE = "(i.study_instance_uid NOT LIKE '%55')"
+_BY_HAND = "i.study_instance_uid LIKE '%55'"
+_BY_RULE = "i.study_instance_uid NOT LIKE '%55' AND i.study_instance_uid NOT LIKE '%58'"
 _CONTENT = "content c JOIN instance i ON i.id = c.instance WHERE"
 ROWS = (
     *_orders("service_request", "service_request r"),
@@ -104,9 +105,9 @@ ROWS = (
              lambda s: s.retention.jobs_days),
     KeptRows("instance", "instance", "received_at", lambda s: s.retention.objects_days),
     KeptRows("gathering", "gathering", "last_at", lambda s: s.retention.objects_days),
-    KeptRows("content, delivered", f"{_CONTENT} i.state = 'routed' AND {_BY_RULE} AND {_GIVEN_UP} IS NULL",
+    KeptRows("content, delivered", f"{_CONTENT} i.state = 'routed' AND {_BY_RULE}",
              "i.received_at", lambda s: s.delivery.keep_days),
-    KeptRows("content, sent by hand", f"{_CONTENT} i.state = 'routed' AND NOT {_BY_RULE}", f"i.received_at + {DAY}",
+    KeptRows("content, sent by hand", f"{_CONTENT} i.state = 'routed' AND {_BY_HAND}", f"i.received_at + {DAY}",
              lambda s: s.delivery.keep_days - 1),
     KeptRows("content, given up", f"{_CONTENT} i.state = 'routed' AND {_GIVEN_UP} IS NOT NULL", _GIVEN_UP,
              lambda s: s.delivery.keep_discarded_days),

@@ -266,10 +266,10 @@ class Day:
 
     def store(self, exam: int, modality: str, count: int, *, size: int = 64, deliver: bool = True) -> list[str]:
         """Objects of an exam; their UIDs. One that is not delivered is given up by a person on the next day."""
-        first = f"2.999.6.{exam}.0000"
+        first = f"2.999.6.{exam}.10000"
         known = {"PatientID": f"QZPAT{exam}", "AccessionNumber": f"A{exam}", "StudyInstanceUID": f"2.999.7.{exam}"}
         model = ct_slice(size, SOPInstanceUID=first, Modality=modality, SeriesInstanceUID=f"2.999.7.{exam}.1", **known)
-        uids = [f"2.999.6.{exam}.{number:04d}" for number in range(count)]
+        uids = [f"2.999.6.{exam}.1{number:04d}" for number in range(count)]
         for uid in uids:
             arrival = IncomingObject(model.sop_class, uid, model.transfer_syntax, PEER)
             self._reception.whole(arrival, model.data.replace(first.encode(), uid.encode()))
@@ -351,7 +351,7 @@ class Day:
 
     def ask_commitment(self, number: int) -> None:
         """A modality asks for storage commitment of the objects of an exam."""
-        references = [ObjectReference(CT, f"2.999.6.{token(number)}00.{n:04d}") for n in range(self.load.objects)]
+        references = [ObjectReference(CT, f"2.999.6.{token(number)}00.1{n:04d}") for n in range(self.load.objects)]
         new = NewCommitment(
             transaction_uid=f"2.999.4.{number + 1}", node="ct1", calling_ae="CT01", called_ae="BROKER",
             peer="10.0.0.9", received_at=self.ward.now, references=references,

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from broker.commitment.walk import CommitmentWalk
 from broker.queue.clock_watch import ClockWatch
+from broker.service import housekeeping
 from broker.service.foundation import Foundation, lay
 from broker.service.housekeeping import Housekeeping
 from broker.service.status.duties import DutyRun
@@ -75,7 +76,8 @@ notify = ["desk"]
 [[rule]]
 name = "reports are not wanted"
 when = { field = "tag.Modality", value = "SR" }
-discard = true
+action = "discard"
+reason = "the PACS has them"
 
 [[rule]]
 name = "whole studies"
@@ -93,7 +95,7 @@ action = "hold"
 
 [completion.study]
 quiet = 60
-longest = 3600
+most = 3600
 """
 
 
@@ -213,6 +215,7 @@ def ward(folder: Path, url: str, begin: datetime, **sections: dict[str, Any]) ->
     with ExitStack() as stack:
         stack.enter_context(patch.object(time, "time", watch.now))
         stack.enter_context(patch.object(clock, "now", lambda connection: watch.now()))
+        stack.enter_context(patch.object(housekeeping, "BY_TIME_EVERY", 0.0))  # of the clock that nobody sets
         foundation = lay(settings, b"k" * 32, stack, site_file=site)
         duties = DutiesByHand(foundation, watch.now)
         stack.callback(duties.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, String, Table, case, func, insert, literal, or_, select
+from sqlmodel import AutoString
 
 from broker.model.lane import JobKind
 from broker.store.db.database import Database
@@ -43,6 +44,7 @@ NAMED = {
     ("sent_message", "request"): "service_request",
     ("sent_message", "job"): "job",
     ("audit", "patient"): "patient",
+    ("patient_term", "patient"): "patient",
 }
 
 
@@ -86,7 +88,9 @@ class Copies:
         fresh = literal(token(day)[:6]).op("||")(func.substr(func.cast(10000 + copy, String), 2))
         values = [self._value(column, copy, fresh, ends, day) for column in table.c]
         query = (
-            select(*values).select_from(table.join(numbers, literal(1) == literal(1))).where(self._today(table, ends))
+            select(*values)
+            .select_from(table.join(numbers, literal(1) == literal(1)))
+            .where(self._today(table, ends, day))
         )
         connection.execute(
             insert(table).from_select(list(table.c.keys()), query.order_by(copy, *table.primary_key.columns))
@@ -122,7 +126,7 @@ class Copies:
             return case(*moves, else_=column)
         if name := _target(column):
             return self._moved(column, name, copy, ends)
-        if isinstance(column.type, String):
+        if isinstance(column.type, String | AutoString):
             return func.replace(column, token(day), fresh)
         return column
 

@@ -117,6 +117,7 @@ class Day:
             ward.database, base.spool, base.rules, settings.zone(), lambda: None, small=settings.limits.small_object,
             subscribers=base.directory.subscribers, tally=base.audit.tally,
         )  # fmt: skip
+        self._told: dict[str, bytes] = {}  # what the RIS is told of an event
         self._open: list[tuple[str, int]] = []  # what waits for a person: a kind and a row
 
     # -- a day
@@ -312,9 +313,12 @@ class Day:
 
     def _tell(self, job: jobs.Job) -> None:
         notice = Notice.of(job.detail)
-        found = self.ward.database.read(reading.load_order, notice.order).result(10)
-        (node,) = (node for node in self.ward.foundation.directory.nodes if node.name == "ris")
-        raw = outbound.build(found, notice, node, OURS, self.ward.settings.zone())
+        raw = self._told.get(notice.event.value)
+        if raw is None:  # it takes longer than all else of an exam, and messages of one kind are of one size
+            found = self.ward.database.read(reading.load_order, notice.order).result(10)
+            (node,) = (node for node in self.ward.foundation.directory.nodes if node.name == "ris")
+            raw = outbound.build(found, notice, node, OURS, self.ward.settings.zone())
+            self._told[notice.event.value] = raw
         kept = SentMessage(
             at=self.ward.now, node="ris", request=notice.order, job=job.id, event=notice.event.value,
             control_id=notice.control_id, message_type="ORM^O01", raw=raw, answer_code="AA",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +14,7 @@ from unittest.mock import patch
 from sqlalchemy import Connection
 
 from broker.commitment.walk import CommitmentWalk
+from broker.orders import listener
 from broker.queue.clock_watch import ClockWatch
 from broker.service import housekeeping
 from broker.service.foundation import Foundation, lay
@@ -23,6 +24,7 @@ from broker.settings import Settings
 from broker.store.db import clock
 from broker.store.db.database import Database
 from broker.store.db.pace import Item, Pace, T
+from broker.worklist import scp
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SITE = """
@@ -181,6 +183,17 @@ class WardClock:
         return self.at.timestamp() + time.monotonic() - self._since
 
 
+def _calendar(now: Callable[[], float]) -> type[datetime]:
+    """`datetime` whose now is that of the ward."""
+
+    class Calendar(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.fromtimestamp(now(), tz)
+
+    return Calendar
+
+
 @dataclass(frozen=True)
 class Ward:
     """A broker with its duties and its clock, which is that of this process."""
@@ -215,6 +228,8 @@ def ward(folder: Path, url: str, begin: datetime, **sections: dict[str, Any]) ->
     with ExitStack() as stack:
         stack.enter_context(patch.object(time, "time", watch.now))
         stack.enter_context(patch.object(clock, "now", lambda connection: watch.now()))
+        for door in (listener, scp):
+            stack.enter_context(patch.object(door, "datetime", _calendar(watch.now)))
         stack.enter_context(patch.object(housekeeping, "BY_TIME_EVERY", 0.0))  # of the clock that nobody sets
         foundation = lay(settings, b"k" * 32, stack, site_file=site)
         duties = DutiesByHand(foundation, watch.now)

@@ -122,7 +122,7 @@ class Lapse:
         self._days.unfinished(number, begin)
         times = self._measured(number, begin) if (number + 1) % MONTH == 0 else {}
         began = time.perf_counter()
-        self._days.night(begin)
+        self._days.night(number, begin)
         self._nights.append(time.perf_counter() - began)
         if times:
             times |= {"longest": self.here.duties.longest() * 1000, "night": statistics.median(self._nights) * 1000}

@@ -1,7 +1,7 @@
 """Years of a hospital of 500 beds in time-lapse: rows, size and speed by month, and what the retention leaves.
 
 python tests/bench/year.py                      20 exams a day (scale 0.05), until 60 days after the end of 400 days
-python tests/bench/year.py --days 365           the first year alone: it only grows
+python tests/bench/year.py --days 360           the first year alone: it only grows
 python tests/bench/year.py --scale 1 --shrink 40        400 exams a day, all days of retention divided by 40: also the
                                                 ten years of the audit trail come to their end
 python tests/bench/year.py --short              less than a minute
@@ -54,7 +54,7 @@ from broker.settings import Settings
 from broker.store import overview
 
 BEGIN = datetime(2021, 1, 1, tzinfo=ZoneInfo("Europe/Zurich"))  # before today: nothing is in the future
-EXAMS, ONCE, MONTH = 400, 4, 30
+EXAMS, ONCE, MONTH, YEAR = 400, 2, 30, 360
 AFTER = 60  # days behind the end of the longest rule that is reached
 SHOWN = (
     "service_request",
@@ -68,6 +68,18 @@ SHOWN = (
     "sent_message",
     "audit",
 )
+GROUPS = {
+    "orders, steps, patients, visits": (
+        *("service_request", "requested_procedure", "scheduled_step", "step_station", "step_name", "step_event"),
+        *("order_link", "tombstone", "patient", "patient_term", "patient_alias", "visit", "heard", "appointment"),
+    ),
+    "performed steps": ("mpps", "mpps_message", "mpps_link"),
+    "HL7 messages": ("message", "sent_message"),
+    "audit trail": ("audit", "audit_place", "former_patient"),
+    "what is known of objects": ("instance", "gathering", "study", "study_key"),
+    "bytes of small objects": ("content",),
+    "jobs": ("job", "notice", "committed", "commitment", "commitment_object", "commitment_ask", "commitment_uid"),
+}
 ROUNDS = 15
 
 
@@ -143,13 +155,15 @@ class Lapse:
         def read(query: Callable[..., object], *values: object) -> Callable[[], object]:
             return lambda: here.database.read(query, *values).result(60)
 
-        return {
+        times = {
             "order": median(intake),
             "C-FIND": median(lambda: self._days.find(0, tomorrow)),
             "common name": median(read(finding.find, ExamWish(name="muller"), None, 50)),
             "no such name": median(read(finding.find, ExamWish(name="nobody"), None, 50)),
             "Now": median(read(overview.counts, here.now - 68_400, f"{begin:%Y%m%d}")),
         }
+        self._days.write_behind()
+        return times
 
     def look(self, number: int, times: dict[str, float]) -> Month:
         """The end of a month, after its last night."""
@@ -181,6 +195,30 @@ def room(connection: Connection, folder: Path) -> tuple[int, int, int]:
     )
     wal = folder / "broker.db-wal"
     return (pages - free) * size, pages * size, wal.stat().st_size if wal.exists() else 0
+
+
+def weights(connection: Connection) -> dict[str, int]:
+    """Bytes of each table with its indexes."""
+    query = (
+        "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = 'public'::regnamespace"
+        if connection.dialect.name == "postgresql"
+        else "SELECT m.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_master m ON m.name = d.name"
+        " WHERE d.aggregate = 1 GROUP BY 1"
+    )
+    return {name: size for name, size in connection.execute(text(query))}
+
+
+def groups(found: dict[str, int], rows: dict[str, int], exams: int, days: int) -> None:
+    """What a year takes, by groups of tables. `exams`: of a day."""
+    named = {name for names in GROUPS.values() for name in names}
+    known = GROUPS | {"all else": tuple(name for name in rows if name not in named)}
+    print(f"\n| after {days} days | rows | MiB | rows an exam | KiB an exam |\n|---|---|---|---|---|")
+    for group, names in known.items():
+        count, size = (sum(of.get(name, 0) for name in names) for of in (rows, found))
+        per = exams * days
+        print(f"| {group} | {count:,} | {size / 2**20:,.1f} | {count / per:.1f} | {size / 1024 / per:.1f} |")
+    print(flush=True)
 
 
 def table(months: list[Month]) -> None:
@@ -231,6 +269,8 @@ def run(folder: Path, url: str, chosen: Any) -> None:
                 months.append(lapse.look(number, times))
                 used = months[-1].database / 2**20
                 print(f"  day {number + 1}: {time.perf_counter() - began:.0f} s, {used:.0f} MiB", flush=True)
+            if number + 1 in (YEAR, days):
+                groups(here.database.read(weights).result(600), months[-1].rows, lapse.exams, number + 1)
         table(months)
         verdict(months, here.settings)
         wrong = here.database.read(lapse.ledger.differences, days - 1).result(600)

@@ -143,8 +143,7 @@ class Day:
             self.leave(exam)
             self.look_at(exam)
         self.deliver()
-        self.ward.foundation.audit.flush(everything=True)
-        self._memory.flush()
+        self.write_behind()
 
     def unfinished(self, number: int, begin: datetime) -> None:
         """What comes beside it: each of these once a day."""
@@ -177,6 +176,10 @@ class Day:
         self.ward.clock.set(begin, 18)
         self.ward.duties.run(*CLOSING)
         self.deliver()
+        self.write_behind()
+
+    def write_behind(self) -> None:
+        """Write down what is written later: what was seen and asked."""
         self.ward.foundation.audit.flush(everything=True)
         self._memory.flush()
 

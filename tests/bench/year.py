@@ -206,7 +206,7 @@ def weights(connection: Connection) -> dict[str, int]:
         else "SELECT m.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_master m ON m.name = d.name"
         " WHERE d.aggregate = 1 GROUP BY 1"
     )
-    return {name: size for name, size in connection.execute(text(query))}
+    return {row[0]: row[1] for row in connection.execute(text(query))}
 
 
 def groups(found: dict[str, int], rows: dict[str, int], exams: int, days: int) -> None:

@@ -184,7 +184,7 @@ class Day:
         self._memory.flush()
 
     def night(self, number: int, begin: datetime) -> None:
-        """What deletes; some seconds later each night, so that what an earlier one wrote is older than the rule says."""
+        """What deletes; later by seconds each night, so that what an earlier one wrote is older than its rule."""
         self.ward.clock.set(begin, 23 + number / 600)
         self.ward.duties.run("purge", "retention")
 

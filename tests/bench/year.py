@@ -162,6 +162,7 @@ class Lapse:
             "no such name": median(read(finding.find, ExamWish(name="nobody"), None, 50)),
             "Now": median(read(overview.counts, here.now - 68_400, f"{begin:%Y%m%d}")),
         }
+        here.duties.run("patient-words")  # before the day is counted
         self._days.write_behind()
         return times
 

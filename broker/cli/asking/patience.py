@@ -13,9 +13,9 @@ WAITING = "waiting for the broker: it is busy, or others hold its control socket
 
 
 @contextmanager
-def told_soon(seconds: float = SOON) -> Iterator[None]:
+def told_soon(seconds: float = SOON, text: str = WAITING) -> Iterator[None]:
     """Say on standard error that the broker is being waited for, if it takes longer than so many seconds."""
-    timer = threading.Timer(seconds, say, (WAITING,), {"err": True})
+    timer = threading.Timer(seconds, say, (text,), {"err": True})
     timer.daemon = True
     timer.start()
     try:

@@ -1,7 +1,7 @@
 """`broker support FILE`: writes a bundle for who helps to find a fault. It holds no patient data and no secrets.
 
 It works beside a running broker and without one, also while the database or the event loop hangs: all parts are
-collected at once, each in a thread, and what is not there after PATIENCE seconds is named as missing.
+collected at once, each in a thread, and what is not there when the waiting ends is named as missing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from broker import telemetry
+from broker.cli.asking.patience import told_soon
 from broker.cli.common import CommandRefused, settings_of
 from broker.cli.output import say
 from broker.cli.support.hiding import Hiding
@@ -25,7 +26,7 @@ from broker.cli.support.parts import PARTS, UNHIDDEN, Surroundings, hosts
 from broker.errors import BrokerError
 from broker.settings import Settings
 
-PATIENCE = 30.0  # seconds for all parts
+SOON = 4.0  # seconds without a word
 NAMES = 5.0  # seconds for the names of machines that are to be hidden
 MOST = 6 * 1024**2  # bytes of a part
 
@@ -39,21 +40,25 @@ class Collected:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
 
-    def close(self, wanted: Iterable[str]) -> None:
-        """Take no more, and name what is not there."""
+    def close(self, wanted: Iterable[str], patience: float) -> None:
+        """Take no more, and name what is not there after so many seconds."""
         with self.lock:
             self.closed = True
             late = [name for name in wanted if name not in self.parts and name not in self.missing]
-            self.missing |= dict.fromkeys(late, f"it took longer than {PATIENCE:.0f} s")
+            self.missing |= dict.fromkeys(late, f"it took longer than {patience:.0f} s")
 
 
-def run(config: Path | None, file: Path, *, addresses: bool, log: Path | None) -> int:
-    """Collect, write, and say what is missing; the exit code. Raises CommandRefused, ConfigurationError."""
+def run(config: Path | None, file: Path, *, addresses: bool, log: Path | None, patience: float) -> int:
+    """Collect for so many seconds at most, write, and say what is missing; the exit code.
+
+    Raises CommandRefused, ConfigurationError.
+    """
     settings = settings_of(config)
     if file.exists() or file.is_symlink():
         raise CommandRefused(f"{file} is there already: name another file")
     hiding = Hiding(addresses=addresses, hosts=() if addresses else _hosts(settings))
-    collected = collect(Surroundings(settings, config, hiding, log), PATIENCE)
+    with told_soon(SOON, f"collecting, {patience:.0f} s at most: the broker or the machine is busy"):
+        collected = collect(Surroundings(settings, config, hiding, log, patience))
     parts = collected.parts | {"missing.json": json.dumps(collected.missing, indent=2).encode()}
     _write(file, parts)
     say(f"{file}: {len(collected.parts)} parts, {file.stat().st_size / 1024:.0f} KiB, no patient data")
@@ -62,16 +67,16 @@ def run(config: Path | None, file: Path, *, addresses: bool, log: Path | None) -
     return 0
 
 
-def collect(place: Surroundings, patience: float) -> Collected:
-    """Collect all parts at once, for so many seconds."""
+def collect(place: Surroundings) -> Collected:
+    """Collect all parts at once, for as long as one may wait."""
     collected = Collected()
     workers = [threading.Thread(target=_part, args=(place, name, collected), daemon=True) for name in PARTS]
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + place.patience
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(max(0.0, deadline - time.monotonic()))
-    collected.close(PARTS)
+    collected.close(PARTS, place.patience)
     return collected
 
 

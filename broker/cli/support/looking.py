@@ -39,6 +39,9 @@ def support(
     file: Annotated[Path, typer.Argument(help="The file to write, such as support.tar.gz; it must not be there.")],
     addresses: Annotated[bool, typer.Option("--addresses", help="Leave hosts and addresses in it.")] = False,
     log: Annotated[Path | None, typer.Option(help="Add the end of this log file.")] = None,
+    wait: Annotated[
+        int, typer.Option(min=5, max=600, help="Seconds to wait for a broker or a database that is busy.")
+    ] = 60,
     config: Config = None,
 ) -> None:
     """Write a bundle for support: versions, settings, state, numbers. No patient data, no secrets."""
@@ -46,7 +49,7 @@ def support(
     from broker.service.loop import leave
 
     with exit_on_error():
-        code = run(config, file, addresses=addresses, log=log)
+        code = run(config, file, addresses=addresses, log=log, patience=wait)
     leave(code)  # what hangs is not waited for
 
 

@@ -36,7 +36,10 @@ from broker.store.copies.database_copy import SQLITE, kind_of
 from broker.store.db import migrate
 
 MOST_FILES = 200_000  # of the spool that are counted
-SECONDS = 8.0  # for them, and for an answer of the broker
+SECONDS = 8.0  # for them
+PATIENCE = 60.0  # seconds for all parts: a broker with much to do answers late, and that is when it matters
+OF_STATE, TRIES = "broker_health", 3  # in metrics that are whole, and how often they are asked for
+LEFT = 2.0  # of them, in which it is told that the broker does not answer
 LOG = 5 * 1024**2  # bytes of the end of a log file
 _LINE = re.compile(r'\[(debug|info|warning|error|critical) *\]|^\{.*"event": ')  # as the broker writes them
 _LIMITS = ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_FSIZE")
@@ -48,12 +51,16 @@ _STATUS = re.compile(
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the parts look at. `config`: the file of the settings; `log`: a log file that a person names."""
+    """What the parts look at. `config`: the file of the settings; `log`: a log file that a person names.
+
+    `patience`: seconds to wait for all of it.
+    """
 
     settings: Settings
     config: Path | None
     hiding: Hiding
     log: Path | None
+    patience: float = PATIENCE
 
     @property
     def data(self) -> Path:
@@ -74,7 +81,7 @@ class Surroundings:
 
     def ask(self, path: str) -> Any:
         """What the running broker answers, whatever its HTTP status. Raises CommandRefused, PeerFault, BadContent."""
-        answer = control.call(self.settings, "GET", path, timeout=SECONDS)
+        answer = control.call(self.settings, "GET", path, timeout=max(self.patience - LEFT, 0.1))
         if answer is None:
             raise CommandRefused(NOT_RUNNING)
         return self.hiding.answer(answer.body)
@@ -206,6 +213,16 @@ def _inventory(place: Surroundings) -> Any:
     return inventory()
 
 
+def _metrics(place: Surroundings) -> Any:
+    """With those of the state. A busy broker leaves them out where it takes longer than a scrape waits."""
+    found = place.ask("/metrics")
+    for _ in range(TRIES - 1):
+        if OF_STATE in str(found):
+            break
+        found = place.ask("/metrics")
+    return found
+
+
 def _asks(path: str) -> Callable[[Surroundings], Any]:
     return lambda place: place.ask(path)
 
@@ -224,7 +241,7 @@ PARTS: dict[str, Callable[[Surroundings], Any]] = {
     "status.json": _asks("/api/v1/status"),
     "health.json": _asks("/health/ready"),
     "retention.json": _asks("/api/v1/retention"),
-    "metrics.txt": _asks("/metrics"),
+    "metrics.txt": _metrics,
     "threads.txt": _threads,
     "log.txt": _log,
 }

@@ -17,10 +17,11 @@ from broker.store.db import documents, newest
 from broker.store.db.newest import Place, RowKey
 from broker.store.db.pace import padded
 from broker.store.schema import tables
+from broker.store.schema.audit import LINES, NO_LINE, UNUSUAL, USUAL
 
 _t = tables.audit
 MOST_PATIENTS = 64  # rows that one identifier may mean, under different issuers
-_MACHINES = ("hl7:", "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
+_MACHINES = (LINES, "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
 _Condition = ColumnElement[bool]
 
 
@@ -77,14 +78,14 @@ def _plan(selection: AuditSelection) -> tuple[list[_Condition], _Condition | Non
         whole = and_(_t.c.object_kind == selection.kind, _t.c.object_id == selection.object_id)
         return [whole], _all(_actor(selection), _action(selection))
     object_, actor, action = _object(selection), _actor(selection), _action(selection)
-    by_actor = actor is not None and not selection.actor.endswith(":")
-    by_action = action is not None and not selection.action.endswith(".")
+    by_actor = actor is not None and not selection.actor.endswith(":") and not selection.actor.startswith(LINES)
+    by_action = action is not None and not selection.action.endswith(".") and selection.action != USUAL
     if by_actor and not (by_action and selection.actor.startswith(_MACHINES)):
         assert actor is not None
-        return [actor], _all(object_, action)
+        return [and_(actor, NO_LINE)], _all(object_, action)
     if by_action:
         assert action is not None
-        return [action], _all(object_, actor)
+        return [and_(action, UNUSUAL)], _all(object_, actor)
     return [true()], _all(object_, actor, action)
 
 

@@ -8,6 +8,7 @@ or the page is short. A short page is not the last one: `after` says where the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal, or_, select, true
 
@@ -23,25 +24,32 @@ PAGE = 256  # orders that are asked at once
 _request, _patient, _alias = tables.service_request, tables.patient, tables.patient_alias
 _procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
 _term = tables.patient_term
-Fits = Callable[[ExamLine], bool]  # what SQL cannot say: words of texts
+
+
+@dataclass(frozen=True, slots=True)
+class TextFilter:
+    """What SQL cannot say: words of texts. `may`: of the JSON texts of an exam; False only if it cannot fit."""
+
+    may: Callable[[str], bool]
+    fits: Callable[[ExamLine], bool]
 
 
 def find(
     connection: Connection,
     selection: ExamSelection,
     statuses: Sequence[str],
-    fits: Fits | None,
+    texts: TextFilter | None,
     after: Place | None,
     limit: int,
 ) -> ExamPage:
     """At most `limit` exams of a selection behind a place. `statuses`: all that steps have.
 
-    `fits`: the rest of the selection, of exams with all their texts; None for nothing.
+    `texts`: the rest of the selection; None for nothing.
     """
     rows = leads.few(connection, selection, statuses)
     if rows is None:
-        return _walk(connection, selection, fits, after, limit)
-    fitting = _fitting(connection, list(_asked(connection, selection, rows)), fits)
+        return _walk(connection, selection, texts, after, limit)
+    fitting = _fitting(connection, list(_asked(connection, selection, rows)), texts)
     by_day = bool(selection.day)
     starts = _starts(connection, fitting, selection.day) if by_day else {}
     places = sorted(((starts.get(row, ""), row) for row in fitting), reverse=not by_day)
@@ -63,12 +71,15 @@ def _asked(connection: Connection, selection: ExamSelection, rows: Sequence[int]
         yield from (row for row, is_one in connection.execute(query) if is_one)
 
 
-def _fitting(connection: Connection, rows: Sequence[int], fits: Fits | None) -> list[int]:
-    """Of some orders (rows) those whose texts fit: only for these is an exam loaded that is not shown."""
-    if fits is None:
+def _fitting(connection: Connection, rows: Sequence[int], texts: TextFilter | None) -> list[int]:
+    """Of some orders (rows) those whose texts fit. Only these, and those that may fit, are loaded."""
+    if texts is None:
         return list(rows)
     parts = (rows[start : start + PAGE] for start in range(0, len(rows), PAGE))
-    return [line.order for part in parts for line in lines.load(connection, part) if fits(line)]
+    raw = ((row, text) for part in parts for row, text in lines.raw_texts(connection, part).items())
+    some = [row for row, text in raw if texts.may(text)]
+    parts = (some[start : start + PAGE] for start in range(0, len(some), PAGE))
+    return [line.order for part in parts for line in lines.load(connection, part) if texts.fits(line)]
 
 
 def _starts(connection: Connection, rows: Sequence[int], day: str) -> dict[int, str]:
@@ -83,7 +94,7 @@ def _starts(connection: Connection, rows: Sequence[int], day: str) -> dict[int, 
 
 
 def _walk(
-    connection: Connection, selection: ExamSelection, fits: Fits | None, after: Place | None, limit: int
+    connection: Connection, selection: ExamSelection, texts: TextFilter | None, after: Place | None, limit: int
 ) -> ExamPage:
     """A page of all orders, the newest first."""
     every = selection == ExamSelection()
@@ -95,7 +106,7 @@ def _walk(
     for _ in range(0, FAR, LOOK):
         query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(size)
         keys = connection.execute(query if place is None else query.where(_request.c.id < place)).all()
-        found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], fits), reverse=True)
+        found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], texts), reverse=True)
         end = len(keys) < size
         if len(found) > limit or end:
             break
@@ -133,7 +144,10 @@ def _conditions(selection: ExamSelection) -> ColumnElement[bool]:
         whole = exists().where(_patient.c.id == _request.c.patient, _patient.c.patient_id == selection.patient_id)
         retired = exists().where(_alias.c.patient == _request.c.patient, _alias.c.patient_id == selection.patient_id)
         where.append(or_(whole, retired, _has_step(begins(_step.c.patient_id, selection.patient_id))))
-    where += [exists().where(_term.c.patient == _request.c.patient, begins(_term.c.term, t)) for t in selection.terms]
+    if selection.terms:
+        of_patient = exists().where(_term.c.patient == _request.c.patient)
+        named = and_(*(of_patient.where(begins(_term.c.term, term)) for term in selection.terms))
+        where.append(or_(named, _request.c.patient.in_(padded(selection.fresh))) if selection.fresh else named)
     if step := _of_step(selection):
         where.append(_has_step(*step))
     return and_(*where)

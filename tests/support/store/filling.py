@@ -9,6 +9,10 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL
 
+from broker.orders.term_walk import make_findable
+from broker.store.db.database import Database
+from broker.store.db.pace import Pace
+
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
 KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
 
@@ -18,6 +22,7 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
 
     `changes`: texts of the first order, and the SQL that stands in their place in copy number `n.value` (from 1).
     """
+    _name(f"sqlite:///{database}")
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-400000")
@@ -41,6 +46,7 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
 
 def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
     """As `fill`, in a database of PostgreSQL that nobody else uses."""
+    _name(url)
     digest = "sha256(convert_to(CAST(n.value AS TEXT), 'UTF8'))"
     with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:", 1)) as connection:
         connection.execute("SET synchronous_commit = off")
@@ -64,6 +70,13 @@ def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
                 connection.execute(
                     SQL(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {count})")  # type: ignore[arg-type]
                 )
+
+
+def _name(url: str) -> None:
+    """Write the words of the first patient, which a broker that ended at once has not: copies are found as it is."""
+    database = Database(url)
+    make_findable(Pace(database))
+    database.close()
 
 
 def _has_copies(table: str, columns: Sequence[str], first: Sequence[object] | None) -> bool:

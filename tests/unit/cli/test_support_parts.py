@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker.cli.asking.control import ServerAnswer
 from broker.cli.support import bundle, parts
 from broker.cli.support.hiding import Hiding
 from broker.cli.support.parts import Surroundings
@@ -37,7 +39,7 @@ def test_what_fails_and_what_hangs_is_named(place: Surroundings, monkeypatch: py
     some = {"away": away, "broken": broken, "hangs": hangs, "good": lambda _: {"n": 1}, "long": lambda _: "x" * 100}
     monkeypatch.setattr(bundle, "PARTS", some)
     monkeypatch.setattr(bundle, "MOST", 40)
-    collected = bundle.collect(place, 0.5)
+    collected = bundle.collect(replace(place, patience=0.5))
     let_go.set()
     assert collected.parts == {"good": b'{\n "n": 1\n}', "long": b"x" * 40}
     assert collected.missing["away"] == "(address) does not answer"
@@ -45,6 +47,28 @@ def test_what_fails_and_what_hangs_is_named(place: Surroundings, monkeypatch: py
     assert "Canary" not in collected.missing["broken"]
     assert "took longer" in collected.missing["hangs"]
     assert "first" in collected.missing["long"]
+
+
+def test_a_busy_broker_has_nearly_all_the_time_to_answer(place: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again for metrics that came before its state was known, and not for ever."""
+    asked: list[tuple[str, float]] = []
+    answers = {"/metrics": ["broker_jobs 1", "broker_jobs 1\nbroker_health 1", "more"]}
+
+    def call(_: Settings, method: str, path: str, *, timeout: float) -> ServerAnswer:
+        asked.append((path, timeout))
+        return ServerAnswer(200, answers[path].pop(0) if path in answers else {"path": path})
+
+    monkeypatch.setattr(parts.control, "call", call)
+    told = {"status.json": "/api/v1/status", "health.json": "/health/ready", "retention.json": "/api/v1/retention"}
+    for patience in (parts.PATIENCE, 300):
+        for name, path in told.items():
+            assert parts.PARTS[name](replace(place, patience=patience)) == {"path": path}
+        assert {timeout for _, timeout in asked} == {patience - parts.LEFT}
+        asked.clear()
+    assert parts.PARTS["metrics.txt"](place) == "broker_jobs 1\nbroker_health 1"
+    assert answers["/metrics"] == ["more"]
+    answers["/metrics"] = [str(number) for number in range(9)]
+    assert parts.PARTS["metrics.txt"](place) == "2"
 
 
 def test_the_spool_is_counted_by_day(place: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

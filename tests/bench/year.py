@@ -1,10 +1,10 @@
 """Years of a hospital of 500 beds in time-lapse: rows, size and speed by month, and what the retention leaves.
 
-python tests/bench/year.py                      20 exams a day (scale 0.05), until 60 days after the end of 400 days
+python tests/bench/year.py                      20 exams a day (scale 0.05), 450 days
 python tests/bench/year.py --days 360           the first year alone: it only grows
 python tests/bench/year.py --scale 1 --shrink 40        400 exams a day, all days of retention divided by 40: also the
                                                 ten years of the audit trail come to their end
-python tests/bench/year.py --short              less than a minute
+python tests/bench/year.py --short              a minute
 python tests/bench/year.py --postgresql         on PostgreSQL
 
 The hospital (scale 1): 400 exams a day (100,000 to 150,000 a year are usual for a house of this size), each with 2 HL7
@@ -294,10 +294,10 @@ def main() -> None:
     """Run and print."""
     parser = options(__doc__, days=0, scale=0.05, shrink=1, objects=50)
     parser.add_argument("--postgresql", action="store_true", help="on PostgreSQL instead of SQLite")
-    parser.add_argument("--short", action="store_true", help="8 exams of 10 objects, days divided by 40")
+    parser.add_argument("--short", action="store_true", help="4 exams of 5 objects, days divided by 100")
     chosen = parser.parse_args()
     if chosen.short:
-        chosen.scale, chosen.shrink, chosen.objects = 0.02, 40, 10
+        chosen.scale, chosen.shrink, chosen.objects = 0.01, 100, 5
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="bench-") as name, database(chosen) as url:
         run(Path(name), url, chosen)

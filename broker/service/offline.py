@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -41,7 +42,10 @@ from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.drafts.four_eyes import permit_of
+from broker.routing.adopting.adoption import Adoption
+from broker.routing.adopting.one_file import AdoptingDoor, door_of
 from broker.routing.held_work import HeldWork
+from broker.routing.reception import Reception
 from broker.routing.site import NODES, Site, destinations, first_import, site_in_force
 from broker.settings import Settings
 from broker.settings.mistakes import wording
@@ -51,6 +55,9 @@ from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
 from broker.status.retention import Retention
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
+from broker.store.images import spool_owner
+from broker.store.images.spool import Spool
+from broker.store.room import DiskRoom, Marks
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -61,7 +68,8 @@ def request(
     settings: Settings, database: Database, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
     """The answer that the running broker would give to the user of this process. Raises ConfigurationError."""
-    app = _app(settings, database, newcomer=path == ADMIT)
+    stack = contextlib.ExitStack()
+    app = _app(settings, database, stack, newcomer=path == ADMIT)
 
     async def local(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, LOCAL_USER: getpass.getuser()}, receive, send)
@@ -73,7 +81,8 @@ def request(
     try:
         return asyncio.run(ask())
     finally:
-        app.state.audit.flush()
+        stack.close()
+        app.state.audit.flush(everything=True)
 
 
 def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]) -> Iterator[str]:
@@ -96,8 +105,8 @@ def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]
     database.execute(add_audit, time.time(), actor, "audit.exported", "audit", 0, detail, address=LOCAL)
 
 
-def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
-    """The routes that need nothing but the database. A `newcomer` joins the nodes of the site file, if none is stored.
+def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *, newcomer: bool) -> FastAPI:
+    """The routes that need nothing but database and spool; `stack` closes what they open. A `newcomer` joins the nodes of the site file, if none is stored.
 
     Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
     """
@@ -113,6 +122,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
         directory.take(in_force.value.nodes)
     factors = SecondFactors(Seal(_no_key), (), "")
+    book = AuditBook(database)
     context = AdminContext(
         database=database,
         settings=settings,
@@ -128,9 +138,12 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         secret=b"",
         wake=lambda: None,
         write_behind=lambda: None,
-        audit=AuditBook(database),
+        audit=book,
         examine=list,
         held=_held_work(database, settings, in_force),
+        adoption=Adoption(
+            database, settings.service.data_dir, partial(_adopting, settings, database, in_force, directory, book, stack)
+        ),
         retention=Retention(database, settings, tuple),
     )
     app = FastAPI()
@@ -160,6 +173,34 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
 def _held_work(database: Database, settings: Settings, site: InForce[Site]) -> HeldWork:
     files = settings.service.data_dir / "spool"
     return HeldWork(database, files, lambda: site.value.rules, lambda: destinations(site.value), lambda: None)
+
+
+def _adopting(
+    settings: Settings,
+    database: Database,
+    site: InForce[Site],
+    directory: Directory,
+    book: AuditBook,
+    stack: contextlib.ExitStack,
+) -> AdoptingDoor:
+    """The door of a broker that does not run. Raises SpoolUnavailable if the spool is that of another one."""
+    data = settings.service.data_dir
+    spool_owner.check(database, data, data / "spool")
+    limits = settings.limits
+    marks = Marks(limits.disk_for_large, limits.disk_for_objects, limits.disk_for_orders)
+    spool = Spool(data / "spool", ahead=0, room=DiskRoom(data / "spool", "spool", marks))
+    stack.callback(spool.close)
+    reception = Reception(
+        database,
+        spool,
+        lambda: site.value.rules,
+        settings.zone(),
+        lambda: None,
+        small=limits.small_object,
+        subscribers=directory.subscribers,
+        tally=book.tally,
+    )
+    return door_of(settings, database, reception, spool)
 
 
 def _no_key() -> bytes:

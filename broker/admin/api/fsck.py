@@ -1,4 +1,4 @@
-"""Serves `/api/v1/fsck`: are the bytes of all objects those that were received?"""
+"""Serves `/api/v1/fsck`: are the bytes of all objects those that were received, and are there files that no row knows?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
 from broker.admin.bodies import RowNumber
+from broker.admin.callers import LOCAL_USER
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
+from broker.routing.adopting.adoption import Adopting
+from broker.routing.adopting.places import BadFolder
+from broker.routing.adopting.walk import cursor, place_of
+from broker.routing.recording import ReceptionOutcome
 from broker.status.causes import reason as cause_words
 
 
@@ -53,6 +58,53 @@ class FsckView(BaseModel):
     next: int | None = Field(description="Where the next part begins; null at the end")
 
 
+class FsckFilesBody(BaseModel):
+    """A part of the walk through a folder, behind the file at which the last one ended. To adopt needs a reason."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    folder: str = Field(
+        "",
+        max_length=4096,
+        description="Empty for the spool, `spool/unclaimed`, or below a `before-restore-…` of the data folder",
+    )
+    after: str | None = Field(None, max_length=40_000, description="`next` of the part before; the first part has none")
+    adopt: bool = Field(False, description="Take the files in, as if their senders sent them now")
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class UnknownFilesView(BaseModel):
+    """Files of a folder that no row knows."""
+
+    folder: str
+    files: int
+    bytes: int
+
+
+class LeftFileView(BaseModel):
+    """A file that cannot be adopted, and stays where it is."""
+
+    path: str = Field(description="Below the folder")
+    fault: str
+    text: str = Field(description="The fault in words")
+
+
+class FsckFilesView(BaseModel):
+    """What a part of the walk found; the four first are files that were adopted."""
+
+    new: int = Field(description="Objects that were not known")
+    version: int = Field(description="Other bytes of a known object: a new version")
+    repaired: int = Field(description="Known objects whose own file was lost or damaged")
+    duplicate: int = Field(description="Known objects with the same bytes; the file is removed if it is the broker's")
+    known: int = Field(description="Files of known objects, left alone")
+    purged: int = Field(description="Files of purged objects, left alone")
+    young: int = Field(description="Files that may belong to a reception under way, left alone")
+    left: list[LeftFileView] = Field(description="Files that cannot be adopted")
+    unknown: list[UnknownFilesView] = Field(description="Files that no row knows, without `adopt`")
+    set_aside: list[str] = Field(description="Old spools that restores have set aside, as `folder` names them")
+    next: str | None = Field(description="Where the next part begins; null at the end")
+
+
 def router(context: AdminContext) -> APIRouter:
     """The route /api/v1/fsck, for admins."""
     routes = admin_router("/api/v1/fsck", Right.SITE, tags=["status"])
@@ -77,6 +129,31 @@ def router(context: AdminContext) -> APIRouter:
             left=found.left,
             removed=found.removed,
             next=None if found.over else found.last,
+        )
+
+    @routes.post("/files")
+    def files(body: FsckFilesBody, request: Request) -> FsckFilesView:
+        """Look for files that no row knows, for some seconds, and adopt them: `broker fsck --adopt`. One at a time."""
+        if body.adopt and len(body.reason.strip()) < 3:
+            raise Problem(422, "say in the reason why files are to be adopted")
+        local, after = bool(request.scope.get(LOCAL_USER)), place_of(body.after or "")
+        try:
+            if body.adopt:
+                who = Adopting(request.state.actor, request.state.address, body.reason)
+                part = context.adoption.adopt(body.folder, after, who, local=local)
+            else:
+                part = context.adoption.look(body.folder, after, local=local)
+        except BadFolder as error:
+            raise Problem(422, str(error)) from None
+        return FsckFilesView(
+            **{outcome.value: part.counts[outcome.value] for outcome in ReceptionOutcome},
+            known=part.counts["known"],
+            purged=part.counts["purged"],
+            young=part.counts["young"],
+            left=[LeftFileView(path=one.path, fault=one.code, text=one.text) for one in part.left],
+            unknown=[UnknownFilesView(folder=name, files=n, bytes=size) for name, (n, size) in part.unknown.items()],
+            set_aside=context.adoption.set_aside(),
+            next=None if part.over else cursor(part.last),
         )
 
     return routes

@@ -226,6 +226,13 @@ def purged_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     return set(connection.execute(rows).scalars())
 
 
+def is_purged(connection: Connection, sop_instance_uid: str, digest: bytes) -> bool:
+    """These bytes of an object were received and purged since: they are not to come back by themselves."""
+    states = select(_t.c.state).where(_t.c.sop_instance_uid == sop_instance_uid, _t.c.digest == digest)
+    found = set(connection.execute(states).scalars())
+    return found == {InstanceState.PURGED}
+
+
 def newest_files(connection: Connection, limit: int) -> list[str]:
     """Spool files of the objects that came last, by their names, which begin with the hour."""
     query = select(_t.c.path).where(_HAS_FILE, _t.c.state != InstanceState.PURGED).order_by(_t.c.path.desc())

@@ -55,7 +55,8 @@ class AdminContext:
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
-    `held` acts on objects that wait for a person. `adoption` takes in files that no row knows. `examine` looks at machine, settings and database (blocking).
+    `held` acts on objects that wait for a person. `adoption` takes in files that no row knows.
+    `examine` looks at machine, settings and database (blocking).
     `retention` tells what is deleted next.
     `lane_rates` knows what waited and what was delivered in the last hours; without it nothing was.
     """

@@ -41,9 +41,9 @@ from broker.errors import BadContent, ConfigurationError, Unavailable
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
-from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.adopting.adoption import Adoption
 from broker.routing.adopting.one_file import AdoptingDoor, door_of
+from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
 from broker.routing.reception import Reception
 from broker.routing.site import NODES, Site, destinations, first_import, site_in_force
@@ -106,9 +106,9 @@ def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]
 
 
 def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *, newcomer: bool) -> FastAPI:
-    """The routes that need nothing but database and spool; `stack` closes what they open. A `newcomer` joins the nodes of the site file, if none is stored.
+    """The routes that need nothing but database and spool; `stack` closes what they open.
 
-    Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
+    A `newcomer` joins the nodes of the site file, if none is stored. Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
     """
     folder, own = settings.service.site.parent, tls_files(settings.dicom.tls)
     remotes = Remotes(settings.dicom.ae_title, own, folder)
@@ -142,7 +142,9 @@ def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *,
         examine=list,
         held=_held_work(database, settings, in_force),
         adoption=Adoption(
-            database, settings.service.data_dir, partial(_adopting, settings, database, in_force, directory, book, stack)
+            database,
+            settings.service.data_dir,
+            partial(_adopting, settings, database, in_force, directory, book, stack),
         ),
         retention=Retention(database, settings, tuple),
     )

@@ -1,10 +1,10 @@
-"""Serves `/api/v1/fsck`: are the bytes of all objects those that were received, and are there files that no row knows?"""
+"""Serves `/api/v1/fsck`: are the bytes of all objects as they were received, and does a row know each file?"""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +18,7 @@ from broker.admin.routers import admin_router
 from broker.routing.adopting.adoption import Adopting
 from broker.routing.adopting.places import BadFolder
 from broker.routing.adopting.walk import cursor, place_of
+from broker.routing.held_work import BytesBusy
 from broker.routing.recording import ReceptionOutcome
 from broker.status.causes import reason as cause_words
 
@@ -105,17 +106,23 @@ class FsckFilesView(BaseModel):
     next: str | None = Field(description="Where the next part begins; null at the end")
 
 
+_BUSY: dict[int | str, dict[str, Any]] = {409: {"description": "Another check is under way"}}
+
+
 def router(context: AdminContext) -> APIRouter:
     """The route /api/v1/fsck, for admins."""
     routes = admin_router("/api/v1/fsck", Right.SITE, tags=["status"])
 
-    @routes.post("")
+    @routes.post("", responses=_BUSY)
     def fsck(body: FsckBody, request: Request) -> FsckView:
         """Read the bytes of received objects for some seconds: `broker fsck`. One request at a time is served."""
         if body.repair and len(body.reason.strip()) < 3:
             raise Problem(422, "say in the reason why deliveries are to be held and released")
         mending = (request.state.actor, request.state.address, body.reason) if body.repair else ()
-        found = context.held.check_bytes(body.after or 0, mending)
+        try:
+            found = context.held.check_bytes(body.after or 0, mending)
+        except BytesBusy as error:
+            raise Problem(409, str(error)) from None
         spoiled = [
             SpoiledObjectView(object=one.row, fault=one.fault, text=cause_words(one.fault).english(UTC, time.time()))
             for one in found.spoiled
@@ -131,7 +138,7 @@ def router(context: AdminContext) -> APIRouter:
             next=None if found.over else found.last,
         )
 
-    @routes.post("/files")
+    @routes.post("/files", responses=_BUSY)
     def files(body: FsckFilesBody, request: Request) -> FsckFilesView:
         """Look for files that no row knows, for some seconds, and adopt them: `broker fsck --adopt`. One at a time."""
         if body.adopt and len(body.reason.strip()) < 3:
@@ -143,6 +150,8 @@ def router(context: AdminContext) -> APIRouter:
                 part = context.adoption.adopt(body.folder, after, who, local=local)
             else:
                 part = context.adoption.look(body.folder, after, local=local)
+        except BytesBusy as error:
+            raise Problem(409, str(error)) from None
         except BadFolder as error:
             raise Problem(422, str(error)) from None
         return FsckFilesView(

@@ -135,9 +135,7 @@ class Adoption:
         if sum(done.values()):
             detail = {"from": place.name, **done, "reason": who.reason}
             now, (actor, address, _) = time.time(), who
-            self._database.execute(
-                add_audit, now, actor, "objects.adopted", "objects", 0, detail, address=address
-            )
+            self._database.execute(add_audit, now, actor, "objects.adopted", "objects", 0, detail, address=address)
 
     def _walk(self, place: StrayPlace, part: StrayPart, each: Callable[[_Looked, int], None]) -> None:
         """Look at files for SECONDS, or until LEFT_TOLD cannot be taken in; at one at least."""

@@ -54,8 +54,11 @@ def find(data: Path, folder: str, *, local: bool) -> StrayPlace:
     Raises BadFolder.
     """
     data = data.resolve()
-    if "\0" in folder:
-        raise BadFolder("no folder has such a name", code="adopt-folder")
+    try:
+        if b"\0" in os.fsencode(folder):
+            raise ValueError
+    except ValueError:  # halves of surrogate pairs cannot be encoded
+        raise BadFolder("no folder has such a name", code="adopt-folder") from None
     path = Path(folder)
     if path.is_absolute():
         path = Path(os.path.normpath(path))

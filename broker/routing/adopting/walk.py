@@ -78,7 +78,8 @@ def cursor(steps: Steps) -> str:
 
 def place_of(text: str) -> Steps:
     """The place that `cursor` has told. It is only compared with names, never opened."""
-    return tuple(takewhile(bool, (os.fsdecode(unquote_to_bytes(step)) for step in text.split("/"))))
+    given = text.encode("utf-8", "replace").split(b"/")
+    return tuple(takewhile(bool, (os.fsdecode(unquote_to_bytes(step)) for step in given)))
 
 
 def shown(steps: Steps) -> str:

@@ -33,9 +33,9 @@ from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
-from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.adopting.adoption import Adoption
 from broker.routing.adopting.one_file import AdoptingDoor, door_of
+from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
 from broker.routing.reception import Reception
 from broker.routing.site import Site, destinations, site_in_force
@@ -87,7 +87,8 @@ def _makers(
         web_address=settings.web.address,
         oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
-        examine=list, held=held_work(database, settings, site), adoption=adoption(database, settings, site), retention=Retention(database, settings, tuple),
+        examine=list, held=held_work(database, settings, site),
+        adoption=adoption(database, settings, site), retention=Retention(database, settings, tuple),
         lane_rates=lane_rates or LaneRates(),
     )  # fmt: skip
     rooms = [partial(status.router, source), *(partial(room.router, context) for room in ROUTES)]

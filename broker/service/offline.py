@@ -108,7 +108,8 @@ def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]
 def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *, newcomer: bool) -> FastAPI:
     """The routes that need nothing but database and spool; `stack` closes what they open.
 
-    A `newcomer` joins the nodes of the site file, if none is stored. Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
+    A `newcomer` joins the nodes of the site file, if none is stored. Otherwise it would be the only node, and the next
+    start would not read the others. Raises ConfigurationError.
     """
     folder, own = settings.service.site.parent, tls_files(settings.dicom.tls)
     remotes = Remotes(settings.dicom.ae_title, own, folder)

@@ -192,7 +192,7 @@ def test_from_afar_only_folders_of_the_broker_can_be_named(tmp_path: Path) -> No
                 assert answer.status_code == 422
                 assert "a.dcm" not in answer.text
         assert asked(adopt=True).status_code == 422  # without a reason
-        for after in ("../../x", "%00", "%FF/%2e%2e", "/" * 30_000, "\x00"):
+        for after in ("../../x", "%00", "%FF/%2e%2e", "/" * 30_000):
             assert asked(after=after).status_code == 200
         good = asked(adopt=True, reason="from afar")
         assert (good.status_code, good.json()["known"], good.json()["next"]) == (200, 1, None)

@@ -19,7 +19,6 @@ from broker.routing.adopting.adoption import Adopting
 from broker.routing.adopting.places import BadFolder
 from broker.routing.adopting.walk import cursor, place_of
 from broker.routing.held_work import BytesBusy
-from broker.routing.recording import ReceptionOutcome
 from broker.status.causes import reason as cause_words
 
 
@@ -155,7 +154,10 @@ def router(context: AdminContext) -> APIRouter:
         except BadFolder as error:
             raise Problem(422, str(error)) from None
         return FsckFilesView(
-            **{outcome.value: part.counts[outcome.value] for outcome in ReceptionOutcome},
+            new=part.counts["new"],
+            version=part.counts["version"],
+            repaired=part.counts["repaired"],
+            duplicate=part.counts["duplicate"],
             known=part.counts["known"],
             purged=part.counts["purged"],
             young=part.counts["young"],

@@ -25,6 +25,7 @@ from broker.routing.adopting.one_file import GONE, AdoptingDoor, FileLeft, adopt
 from broker.routing.adopting.places import StrayPlace
 from broker.routing.adopting.walk import FoundFile, Steps, files_below, shown
 from broker.routing.held_work import BytesBusy
+from broker.routing.recording import ReceptionOutcome
 from broker.routing.sweep import YOUNG
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
@@ -121,19 +122,20 @@ class Adoption:
                 try:
                     done[_adopted(door, root, one.file.steps, ours=place.ours)] += 1
                 except FileLeft as left:
+                    done.update([left.outcome] if left.outcome else [])
                     _leave(part, one.file.steps, left)
 
         try:
             self._walk(place, part, taken)
         finally:
             self._note(place, done, who)
-        del done[GONE]
         part.counts += done
         return part
 
     def _note(self, place: StrayPlace, done: Counter[str], who: Adopting) -> None:
-        if sum(done.values()):
-            detail = {"from": place.name, **done, "reason": who.reason}
+        counts = {outcome.value: done[outcome] for outcome in ReceptionOutcome if done[outcome]}
+        if counts:
+            detail = {"from": place.name, **counts, "reason": who.reason}
             now, (actor, address, _) = time.time(), who
             self._database.execute(add_audit, now, actor, "objects.adopted", "objects", 0, detail, address=address)
 

@@ -42,10 +42,11 @@ _FAULTS = {
 
 
 class FileLeft(Exception):
-    """A file that stays where it is. `code` says why; `text` in words."""
+    """A file that stays where it is. `code` says why; `text` in words. `outcome`: it was taken in all the same."""
 
-    def __init__(self, code: str, text: str = "") -> None:
+    def __init__(self, code: str, text: str = "", outcome: str = "") -> None:
         super().__init__(code)
+        self.outcome = outcome
         self.code = code
         self.text = text or _FAULTS.get(code, code)
 
@@ -94,7 +95,7 @@ def adopt(door: AdoptingDoor, folder: int, name: str, *, ours: bool) -> str:
     finally:
         os.close(descriptor)
     if ours and outcome != PURGED:
-        _remove(folder, name, info)
+        _remove(folder, name, info, outcome)
     return outcome
 
 
@@ -150,6 +151,7 @@ def _header(door: AdoptingDoor, descriptor: int) -> FileHeader:
 
 def _linked(door: AdoptingDoor, folder: int, name: str, descriptor: int, header: FileHeader) -> SpoolFile | None:
     """The file under a second name in the spool; None if it must be copied."""
+    door.spool.check_room(0)
     if not linked_file.may_link(door.spool, descriptor):
         return None
     return linked_file.link(door.spool, folder, name, descriptor, header.offset, header.length)
@@ -181,7 +183,7 @@ def _was_purged(door: AdoptingDoor, arrival: IncomingObject, digest: bytes) -> b
     return door.database.read(instances.is_purged, arrival.sop_instance, digest).result()
 
 
-def _remove(folder: int, name: str, info: os.stat_result) -> None:
+def _remove(folder: int, name: str, info: os.stat_result, outcome: str) -> None:
     """Remove the old name of a file that has a row now. Raises FileLeft if it cannot be."""
     try:
         if os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino == info.st_ino:
@@ -189,4 +191,4 @@ def _remove(folder: int, name: str, info: os.stat_result) -> None:
     except FileNotFoundError:
         pass
     except OSError:
-        raise FileLeft("not-removed") from None
+        raise FileLeft("not-removed", outcome=outcome) from None

@@ -73,7 +73,7 @@ def test_what_came_after_the_backup_is_delivered_once(
             looked = done(site, "fsck")["unknown"]
             assert [(one["folder"], one["files"]) for one in looked] == [(f"{aside.parent.name}/spool", 6)]
             assert done(site, "fsck", "--adopt", "--from", aside, *WHY)["new"] == 6
-        with site, storescp(tmp_path / "pacs", "--unique-filenames", port=port):
+        with site, storescp(tmp_path / "pacs", port=port):
             if running:
                 found = done(site, "fsck", "--adopt", "--from", aside, *WHY)
                 assert (found["new"], found["known"], found["left"]) == (6, 2, [])
@@ -113,7 +113,7 @@ def test_killed_at_any_point_it_goes_on_where_it_was(tmp_path: Path, point: str)
     assert spool_files(aside) == []
     done(site, "fsck", "--adopt", *WHY)  # names in the spool that a killed one has made
     assert len(spool_files(site.data / "spool")) == 4
-    with site, storescp(tmp_path / "pacs", "--unique-filenames", port=port):
+    with site, storescp(tmp_path / "pacs", port=port):
         site.command("queue", "resume", "pacs", "--reason", "looked at")
         wanted = {item.sop_instance: item.data for item in items}
         wait_until(lambda: received(tmp_path / "pacs") == wanted, 60, "all is delivered")

@@ -73,11 +73,13 @@ class StartedFile:
 
     @classmethod
     def make(cls, folder: Path) -> StartedFile:
+        """Create one in a folder under a name that nobody has. Raises OSError."""
         path = folder / f"{uuid.uuid4().hex}.dcm"
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         return cls(path, os.open(path, flags, 0o600), False, time.monotonic())
 
     def discard(self) -> None:
+        """Close and remove it: it is not needed."""
         os.close(self.descriptor)
         self.path.unlink(missing_ok=True)
 

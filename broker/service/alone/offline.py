@@ -7,7 +7,6 @@ import contextlib
 import getpass
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import httpx
@@ -42,11 +41,10 @@ from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.adopting.adoption import Adoption
-from broker.routing.adopting.one_file import AdoptingDoor, door_of
 from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
-from broker.routing.reception import Reception
 from broker.routing.site import NODES, Site, destinations, first_import, site_in_force
+from broker.service.alone.own_door import OwnDoor
 from broker.settings import Settings
 from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
@@ -55,21 +53,32 @@ from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
 from broker.status.retention import Retention
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
-from broker.store.images import spool_owner
-from broker.store.images.spool import Spool
-from broker.store.room import DiskRoom, Marks
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
 ADMIT = "/api/v1/nodes/admit"
+_ROOMS = (
+    audit,
+    fsck,
+    mapping_drafts,
+    mappings,
+    rule_drafts,
+    site,
+    knocking,
+    nodes,
+    node_tests,
+    retention,
+    tokens,
+    users,
+    sessions,
+)
 
 
 def request(
     settings: Settings, database: Database, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
     """The answer that the running broker would give to the user of this process. Raises ConfigurationError."""
-    stack = contextlib.ExitStack()
-    app = _app(settings, database, stack, newcomer=path == ADMIT)
+    app = _app(settings, database, newcomer=path == ADMIT)
 
     async def local(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, LOCAL_USER: getpass.getuser()}, receive, send)
@@ -81,8 +90,7 @@ def request(
     try:
         return asyncio.run(ask())
     finally:
-        stack.close()
-        app.state.audit.flush(everything=True)
+        app.state.door.close()
 
 
 def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]) -> Iterator[str]:
@@ -105,8 +113,8 @@ def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]
     database.execute(add_audit, time.time(), actor, "audit.exported", "audit", 0, detail, address=LOCAL)
 
 
-def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *, newcomer: bool) -> FastAPI:
-    """The routes that need nothing but database and spool; `stack` closes what they open.
+def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
+    """The routes that need nothing but database and spool.
 
     A `newcomer` joins the nodes of the site file, if none is stored. Otherwise it would be the only node, and the next
     start would not read the others. Raises ConfigurationError.
@@ -124,6 +132,7 @@ def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *,
         directory.take(in_force.value.nodes)
     factors = SecondFactors(Seal(_no_key), (), "")
     book = AuditBook(database)
+    door = OwnDoor(settings, database, in_force, directory, book)
     context = AdminContext(
         database=database,
         settings=settings,
@@ -142,33 +151,15 @@ def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *,
         audit=book,
         examine=list,
         held=_held_work(database, settings, in_force),
-        adoption=Adoption(
-            database,
-            settings.service.data_dir,
-            partial(_adopting, settings, database, in_force, directory, book, stack),
-        ),
+        adoption=Adoption(database, settings.service.data_dir, door.open),
         retention=Retention(database, settings, tuple),
     )
     app = FastAPI()
-    app.state.audit = context.audit
+    app.state.audit, app.state.door = book, door
     app.state.sharing = Sharing(lambda request: None)
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (
-        audit,
-        fsck,
-        mapping_drafts,
-        mappings,
-        rule_drafts,
-        site,
-        knocking,
-        nodes,
-        node_tests,
-        retention,
-        tokens,
-        users,
-        sessions,
-    ):
+    for room in _ROOMS:
         add_routes(app, room.router(context))
     return app
 
@@ -176,34 +167,6 @@ def _app(settings: Settings, database: Database, stack: contextlib.ExitStack, *,
 def _held_work(database: Database, settings: Settings, site: InForce[Site]) -> HeldWork:
     files = settings.service.data_dir / "spool"
     return HeldWork(database, files, lambda: site.value.rules, lambda: destinations(site.value), lambda: None)
-
-
-def _adopting(
-    settings: Settings,
-    database: Database,
-    site: InForce[Site],
-    directory: Directory,
-    book: AuditBook,
-    stack: contextlib.ExitStack,
-) -> AdoptingDoor:
-    """The door of a broker that does not run. Raises SpoolUnavailable if the spool is that of another one."""
-    data = settings.service.data_dir
-    spool_owner.check(database, data, data / "spool")
-    limits = settings.limits
-    marks = Marks(limits.disk_for_large, limits.disk_for_objects, limits.disk_for_orders)
-    spool = Spool(data / "spool", ahead=0, room=DiskRoom(data / "spool", "spool", marks))
-    stack.callback(spool.close)
-    reception = Reception(
-        database,
-        spool,
-        lambda: site.value.rules,
-        settings.zone(),
-        lambda: None,
-        small=limits.small_object,
-        subscribers=directory.subscribers,
-        tally=book.tally,
-    )
-    return door_of(settings, database, reception, spool)
 
 
 def _no_key() -> bytes:

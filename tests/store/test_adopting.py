@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from support.delivery.receiving import ReceptionPlace
 from support.dicom.objects import Encoded, ct_slice
 
 from broker.dicom.dataset import part10
+from broker.dicom.dimse.message import PeerAE
 from broker.dicom.dimse.served import storage
 from broker.errors import SpoolUnavailable, StoreUnavailable
 from broker.routing import sweep
@@ -25,7 +27,7 @@ from broker.routing.adopting.adoption import Adopting, Adoption, StrayPart
 from broker.routing.adopting.one_file import AdoptingDoor
 from broker.routing.adopting.places import BadFolder
 from broker.routing.held_work import BytesBusy
-from broker.routing.reception import Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.images import linked_file
@@ -517,3 +519,142 @@ def test_one_walk_at_a_time(place: AdoptingPlace, monkeypatch: pytest.MonkeyPatc
         place.adopt()
     assert seen == [BytesBusy]
     assert place.adopt().counts == {"new": 1}  # it is free again
+
+
+def stray(place: AdoptingPlace, item: Encoded, name: str, came: float, *, to: str = "BROKER", cut: int = 0) -> Path:
+    """A file of an old spool, last written at `came`."""
+    path = place.data / ASIDE / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = part10.header(item.sop_class, item.sop_instance, item.transfer_syntax, "CT01", to, "10.0.0.9")
+    path.write_bytes(head + (item.data[:-cut] if cut else item.data))
+    os.utime(path, (came, came))
+    return path
+
+
+def object_of(item: Encoded) -> IncomingObject:
+    return IncomingObject(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT01", "BROKER", "10.0.0.9"))
+
+
+def only_one(place: AdoptingPlace, item: Encoded) -> None:
+    """One row, its bytes in one file, one delivery to each node."""
+    [row] = place.rows()
+    assert place.spool.read(row["path"], row["data_offset"], row["data_length"] + 1) == item.data
+    assert len(place.files(place.data)) == 1
+    assert sorted(lane for lane, *_ in place.jobs()) == ["deliver:cad", "deliver:pacs"]
+
+
+def test_an_object_that_is_being_received_is_left_to_its_reception(place: AdoptingPlace) -> None:
+    item = ct_slice(64)
+    reception = place.door().reception
+    file = reception.begin(object_of(item), item.data[:-10])
+    place.adoption._born -= 2 * sweep.YOUNG  # the broker runs for long
+    assert place.adopt().counts == {"young": 1}
+    assert reception.complete(object_of(item), file, item.data[-10:]) == "new"
+    assert place.adopt().counts == {"known": 1}
+    only_one(place, item)
+
+
+@pytest.mark.parametrize("ending", ["before", "behind", "between"])
+def test_a_reception_whose_file_looks_old_is_not_doubled(
+    place: AdoptingPlace, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was set makes the file of a reception look old: adoption and reception commit in either order."""
+    item = ct_slice(64)
+    reception = place.door().reception
+    file = reception.begin(object_of(item), item.data)
+    place.old()
+    found: list[str] = []
+
+    def end(*_: Any) -> None:
+        found.append(reception.complete(object_of(item), file))
+
+    with monkeypatch.context() as patched:
+        if ending == "before":  # the adoption has looked at the rows already
+            keep = linked_file.LinkedFile.keep
+            patched.setattr(linked_file.LinkedFile, "keep", lambda self: (end(), keep(self)))
+        elif ending == "between":  # the adoption has committed, and its file is about to go
+            remove = one_file._remove
+            patched.setattr(one_file, "_remove", lambda *given: (end(), remove(*given)))
+        counts = place.adopt().counts
+    if ending == "behind":
+        end()
+    assert (counts, found) == ({"known": 1}, ["new"]) if ending == "before" else ({"new": 1}, ["duplicate"])
+    only_one(place, item)
+    assert place.adopt().counts == {"known": 1}
+    only_one(place, item)
+
+
+def test_half_an_object_of_a_reception_is_not_taken_in(place: AdoptingPlace) -> None:
+    """Even one that looks old, and ends where an element does."""
+    item = ct_slice(64)
+    reception = place.door().reception
+    ends = item.data.index(b"\xe0\x7f\x10\x00")
+    file = reception.begin(object_of(item), item.data[:ends])
+    for more in (item.data[ends : ends + 20], item.data[ends + 20 :]):
+        place.old()
+        [left] = place.adopt().left
+        assert left.code in ("no-pixels", "truncated")
+        assert place.rows() == []
+        assert len(place.files()) == 1
+        file.write(more)
+    assert reception.complete(object_of(item), file) == "new"
+    only_one(place, item)
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+def test_the_bytes_that_came_last_stay_in_force(place: AdoptingPlace, small: int) -> None:
+    first, second, third = (ct_slice(64, SOPInstanceUID="2.999.1", PatientName=f"N{n}") for n in range(3))
+    place.receive(second)
+    [row] = place.rows()
+    came = row["received_at"]
+    os.utime(place.spool.locate(row["path"]), (came + 1e6, came + 1e6))  # a restore has written it anew
+    place.small = small
+    older, newer = stray(place, first, "a", came - 100), stray(place, third, "b", came + 100)
+    found = place.adopt(ASIDE)
+    assert [(one.path, one.code) for one in found.left] == [("a", "older")]
+    assert found.counts == {"version": 1}
+    assert older.exists()
+    assert not newer.exists()
+    assert [bytes(row["digest"]) for row in place.rows()] == [sha256(x.data).digest() for x in (second, third)]
+    again = place.adopt(ASIDE)
+    assert ([one.code for one in again.left], again.counts) == (["older"], {})
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_two_contents_of_one_object_end_with_the_later(place: AdoptingPlace, names: tuple[str, str]) -> None:
+    """Their names say nothing of which came first."""
+    first, second = (ct_slice(64, SOPInstanceUID="2.999.1", PatientName=f"N{n}") for n in range(2))
+    stray(place, first, names[0], time.time() - 200)
+    stray(place, second, names[1], time.time() - 100)
+    found = place.adopt(ASIDE)
+    assert bytes(place.rows()[-1]["digest"]) == sha256(second.data).digest()
+    assert [one.code for one in found.left] == (["older"] if names[0] == "b" else [])
+
+
+def test_other_bytes_under_the_name_of_a_known_file_are_told(place: AdoptingPlace) -> None:
+    """The row says what they were; the spool has lost them."""
+    item = place.take(1)
+    [row] = place.rows()
+    own = place.spool.locate(row["path"])
+    right = own.read_bytes()
+    own.unlink()
+    aside = stray(place, item, f"spool/{row['path']}", time.time() + 100)
+    altered = bytearray(right)
+    altered[-1] ^= 1
+    aside.write_bytes(altered)
+    found = place.adopt(ASIDE)
+    assert [one.code for one in found.left] == ["altered"]
+    assert len(place.rows()) == 1
+    assert aside.read_bytes() == altered
+    aside.write_bytes(right)
+    assert place.adopt(ASIDE).counts == {"repaired": 1}
+    assert len(place.rows()) == 1
+
+
+def test_a_file_of_another_broker_is_told(place: AdoptingPlace) -> None:
+    item = ct_slice(64)
+    stray(place, item, "theirs", 1.0, to="BROKER2")
+    found = place.adopt(ASIDE)
+    assert [one.code for one in found.left] == ["other-broker"]
+    assert "broker send" in found.left[0].text
+    assert place.rows() == []

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from broker.errors import SpoolUnavailable
 from broker.routing.adopting import places
-from broker.routing.adopting.one_file import GONE, AdoptingDoor, FileLeft, adopt
+from broker.routing.adopting.one_file import GONE, AdoptingDoor, FileLeft, StrayFile, adopt
 from broker.routing.adopting.places import StrayPlace
 from broker.routing.adopting.walk import FoundFile, Steps, files_below, shown
 from broker.routing.held_work import BytesBusy
@@ -74,6 +74,8 @@ class _Looked(NamedTuple):
     file: FoundFile
     standing: str
     size: int
+    stored: str = ""  # its path as a reception names its file
+    lost: bool = False  # a row knows this path, and its file is not in the spool
 
 
 class Adoption:
@@ -120,7 +122,7 @@ class Adoption:
                 part.counts[one.standing] += 1
             else:
                 try:
-                    done[_adopted(door, root, one.file.steps, ours=place.ours)] += 1
+                    done[_adopted(door, root, one, place)] += 1
                 except FileLeft as left:
                     done.update([left.outcome] if left.outcome else [])
                     _leave(part, one.file.steps, left)
@@ -189,7 +191,7 @@ class Adoption:
                 standing = _age(info, before)
             else:
                 standing = UNKNOWN
-            yield _Looked(one, standing, info.st_size)
+            yield _Looked(one, standing, info.st_size, name, name in known)
 
     def _has(self, name: str, size: int) -> bool:
         """The spool has the file of a row; one that was lost is mended by what was found elsewhere."""
@@ -225,14 +227,16 @@ def _counts(place: StrayPlace, one: FoundFile) -> bool:
     return not (spool_itself and one.steps[-1] in places.OWN)
 
 
-def _adopted(door: AdoptingDoor, root: int, steps: Steps, *, ours: bool) -> str:
+def _adopted(door: AdoptingDoor, root: int, one: _Looked, place: StrayPlace) -> str:
+    steps = one.file.steps
     try:
         folder = places.below(root, steps[:-1])
     except FileNotFoundError:
         return GONE
     except OSError as error:
         raise FileLeft("unreadable", f"its folder cannot be read: {error.strerror}") from None
+    row, spooled = one.stored if one.lost else "", one.stored if place.spool and steps[0] != places.UNCLAIMED else ""
     try:
-        return adopt(door, folder, steps[-1], ours=ours)
+        return adopt(door, StrayFile(folder, steps[-1], place.ours, row, spooled))
     finally:
         os.close(folder)

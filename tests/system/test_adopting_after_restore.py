@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,26 @@ def test_from_afar_only_folders_of_the_broker_can_be_named(tmp_path: Path) -> No
             assert asked(after=after).status_code == 200
         good = asked(adopt=True, reason="from afar")
         assert (good.status_code, good.json()["known"], good.json()["next"]) == (200, 1, None)
+
+
+def test_images_that_come_while_files_are_adopted_are_not_doubled(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        Site(tmp_path / "site", site=destination("pacs", port) + RULES) as site,
+        storescp(tmp_path / "pacs", port=port),
+    ):
+        items: list[Encoded] = []
+        coming = threading.Thread(target=lambda: items.extend(sent(site, 60)))
+        coming.start()
+        asked = 0
+        while coming.is_alive() or not asked:
+            found = site.asked("/api/v1/fsck/files", {"adopt": True, "reason": "beside a modality"}).json()
+            assert (found["new"], found["version"], found["duplicate"], found["left"]) == (0, 0, 0, [])
+            asked += 1
+        coming.join()
+        wanted = {item.sop_instance: item.data for item in items}
+        assert len(wanted) == 60
+        wait_until(lambda: received(tmp_path / "pacs") == wanted, 60, "all is delivered")
+        assert site.rows("select count(*), count(distinct sop_instance_uid) from instance") == [(60, 60)]
+        assert len(list((tmp_path / "pacs").iterdir())) == 60
+        assert done(site, "fsck")["spoiled"] == []

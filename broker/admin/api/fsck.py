@@ -15,6 +15,7 @@ from broker.admin.callers import LOCAL_USER
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
+from broker.errors import SpoolUnavailable
 from broker.routing.adopting.adoption import Adopting
 from broker.routing.adopting.places import BadFolder
 from broker.routing.adopting.walk import cursor, place_of
@@ -153,6 +154,10 @@ def router(context: AdminContext) -> APIRouter:
             raise Problem(409, str(error)) from None
         except BadFolder as error:
             raise Problem(422, str(error)) from None
+        except SpoolUnavailable as error:
+            raise Problem(
+                503, str(error)
+            ) from None  # who asks can mend it: the folder is another one, or cannot be used
         return FsckFilesView(
             new=part.counts["new"],
             version=part.counts["version"],

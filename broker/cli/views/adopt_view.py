@@ -86,7 +86,7 @@ def _show(total: Counter[str], left: list[dict[str, Any]]) -> None:
     if total["purged"]:
         say(f"{counted(total['purged'], 'file')} of purged objects left alone")
     if total["left"]:
-        say(f"{counted(total['left'], 'file')} left where they are")
+        say(f"{counted(total['left'], 'file')} left in place: once mended, adopt again")
 
 
 _WORDS = (("version", "with other bytes than before"), ("repaired", "in the place of lost or damaged ones"))

@@ -49,7 +49,7 @@ _FAULTS = {
     "other-broker": "it was sent to another AE title than ours: if it is to come here, send it with `broker send`",
     "not-stored": "its SOP class or transfer syntax is not received",
     "too-large": "larger than [limits] dicom_object",
-    "no-pixels": "cut short: an image without its pixels",
+    "no-pixels": "cut short, an image without its pixels: have its modality send it again",
     "altered": "its bytes are not those that were received under this name: use a copy from elsewhere",
     "older": "the database knows the same object with other bytes that came later: those stay in force",
     "not-removed": "taken in, but the file cannot be removed",
@@ -118,7 +118,9 @@ def adopt(door: AdoptingDoor, file: StrayFile) -> str:
         info = os.fstat(descriptor)
         try:
             outcome = _received(door, file, descriptor, info)
-        except (BadContent, SpoolUnavailable) as error:
+        except BadContent as error:
+            raise FileLeft(error.code, f"no whole DICOM object ({error}): have its modality send it again") from None
+        except SpoolUnavailable as error:
             raise FileLeft(error.code, str(error)) from None
         except OSError as error:
             raise _unreadable(error) from None

@@ -155,9 +155,7 @@ def router(context: AdminContext) -> APIRouter:
         except BadFolder as error:
             raise Problem(422, str(error)) from None
         except SpoolUnavailable as error:
-            raise Problem(
-                503, str(error)
-            ) from None  # who asks can mend it: the folder is another one, or cannot be used
+            raise Problem(503, str(error)) from None  # it says what to do: another folder is mounted, for instance
         return FsckFilesView(
             new=part.counts["new"],
             version=part.counts["version"],

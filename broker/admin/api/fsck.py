@@ -16,7 +16,7 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
 from broker.errors import SpoolUnavailable
-from broker.routing.adopting.adoption import Adopting
+from broker.routing.adopting.adoption import Adopting, StrayPart
 from broker.routing.adopting.places import BadFolder
 from broker.routing.adopting.walk import cursor, place_of
 from broker.routing.held_work import BytesBusy
@@ -156,18 +156,22 @@ def router(context: AdminContext) -> APIRouter:
             raise Problem(422, str(error)) from None
         except SpoolUnavailable as error:
             raise Problem(503, str(error)) from None  # it says what to do: another folder is mounted, for instance
-        return FsckFilesView(
-            new=part.counts["new"],
-            version=part.counts["version"],
-            repaired=part.counts["repaired"],
-            duplicate=part.counts["duplicate"],
-            known=part.counts["known"],
-            purged=part.counts["purged"],
-            young=part.counts["young"],
-            left=[LeftFileView(path=one.path, fault=one.code, text=one.text) for one in part.left],
-            unknown=[UnknownFilesView(folder=name, files=n, bytes=size) for name, (n, size) in part.unknown.items()],
-            set_aside=context.adoption.set_aside(),
-            next=None if part.over else cursor(part.last),
-        )
+        return _view(part, context.adoption.set_aside())
 
     return routes
+
+
+def _view(part: StrayPart, set_aside: list[str]) -> FsckFilesView:
+    return FsckFilesView(
+        new=part.counts["new"],
+        version=part.counts["version"],
+        repaired=part.counts["repaired"],
+        duplicate=part.counts["duplicate"],
+        known=part.counts["known"],
+        purged=part.counts["purged"],
+        young=part.counts["young"],
+        left=[LeftFileView(path=one.path, fault=one.code, text=one.text) for one in part.left],
+        unknown=[UnknownFilesView(folder=name, files=n, bytes=size) for name, (n, size) in part.unknown.items()],
+        set_aside=set_aside,
+        next=None if part.over else cursor(part.last),
+    )

@@ -63,7 +63,7 @@ def filled(site: Site, url: str, exams: int) -> None:
         for statement in (*history(exams, some_bytes), *beside, *work, *SPREAD):
             connection.execute(text(statement.replace(":", "\\:")))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE" if url else "PRAGMA wal_checkpoint(TRUNCATE)"))
+        connection.execute(text("VACUUM ANALYZE" if url else "PRAGMA wal_checkpoint(TRUNCATE)"))
     engine.dispose()
 
 

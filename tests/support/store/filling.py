@@ -16,13 +16,16 @@ from broker.store.db.pace import Pace
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
 KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
 
-_STATUS = "CASE WHEN id % 10 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
+_STATUS = "CASE WHEN id % 50 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
 _DAY = "(20290101 + 10000 * ({0} / 336 % 3) + 100 * ({0} % 12) + ({0} / 12) % 28)"
-# copies as a hospital has them: on the days of three years and on eight stations, nine of ten are done
+# copies as a hospital has them: on the days of three years and on eight stations, 49 of 50 are done, none came at once
 SPREAD = (
     f"UPDATE scheduled_step SET start_at = {_DAY.format('id')} || '103000', status = {_STATUS} WHERE id > 1",
     f"UPDATE step_station SET start_at = {_DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)"
     " WHERE step > 1",
+    "UPDATE message SET received_at = received_at - 1000000 + id WHERE id > 1",
+    "UPDATE audit SET at = at - 1000000 + id WHERE id > 1",
+    "UPDATE mpps SET created_at = created_at - 1000000 + id, updated_at = updated_at - 1000000 + id WHERE id > 1",
 )
 
 

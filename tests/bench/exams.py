@@ -24,7 +24,7 @@ from sqlalchemy import Connection, event, text
 from support.bench import options
 from support.orders.documents import order
 from support.service.rest import application, asking
-from support.store.filling import SPREAD, fill, fill_postgresql
+from support.store.filling import SPREAD, YEAR, fill, fill_postgresql
 from support.store.postgresql import create, server
 
 from broker.exams import finding
@@ -58,8 +58,8 @@ WISHES = {
     "an accession number": ExamWish(number="A1"),
     "the beginning of many numbers": ExamWish(number="A"),
     "a patient's number": ExamWish(patient_id="QZPAT1.777"),
-    "a day": ExamWish(day="20290513"),
-    "a day on a station": ExamWish(day="20290513", station="CT01"),
+    "a day": ExamWish(day=f"{YEAR}0513"),
+    "a day on a station": ExamWish(day=f"{YEAR}0513", station="CT01"),
     "a station": ExamWish(station="CT03"),
     "not ended": ExamWish(state="open"),
     "arrived, which is rare": ExamWish(state="arrived"),

@@ -158,6 +158,7 @@ def test_pages_have_every_exam_once(
     monkeypatch.setattr(leads, "FEW", few)
     monkeypatch.setattr(leads, "OF_A_DAY", few)
     monkeypatch.setattr(search, "LOOK", 4)
+    monkeypatch.setattr(search, "PATIENCE", float(few))  # 0: a page ends after one look
     times = ({"ScheduledProcedureStepStartTime": f"{8 + number % 3:02d}:00"} for number in range(1, 12))
     place(database, *(exam(number, "Müller^Anna", step=step) for number, step in enumerate(times, 1)))
     seen: list[str] = []
@@ -178,6 +179,7 @@ def test_a_walk_ends_and_says_where(database: Database, monkeypatch: pytest.Monk
     """What is rare and has no index of its own is looked for page by page: none takes long."""
     monkeypatch.setattr(search, "LOOK", 2)
     monkeypatch.setattr(search, "FAR", 4)
+    monkeypatch.setattr(search, "PATIENCE", 60.0)
     place(database, exam(1, "A^B", modality="MR"), *(exam(number, "C^D") for number in range(2, 8)))
     first = page(database, modality="MR")
     assert (first.lines, first.whole) == ((), False)

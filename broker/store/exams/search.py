@@ -1,12 +1,13 @@
 """Finds exams page by page: those of a day by their time, others the newest order first.
 
 If one condition leads to few orders by its index (`leads`), these are asked all other conditions, and counted. If none
-does, the orders are walked through, the newest first, LOOK at a time and FAR in all for one page: what fits is common,
-or the page is short. A short page is not the last one: `after` says where the next one begins.
+does, the orders are walked through, the newest first, LOOK at a time and FAR in all for one page, or for PATIENCE: what
+fits is common, or the page is short. A short page is not the last one: `after` says where the next one begins.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from broker.store.exams.leads import NUMBERS, begins
 from broker.store.schema import tables
 
 LOOK, FAR = 500, 8_000
+PATIENCE = 0.2  # seconds: a page that takes longer ends where it is
 COUNTED = 10_000  # orders that are counted where all of them match
 PAGE = 256  # orders that are asked at once
 _request, _patient, _alias = tables.service_request, tables.patient, tables.patient_alias
@@ -103,14 +105,15 @@ def _walk(
     place = after[1] if after is not None else None
     found: list[int] = []
     end = False
+    until = time.monotonic() + PATIENCE
     for _ in range(0, FAR, LOOK):
         query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(size)
         keys = connection.execute(query if place is None else query.where(_request.c.id < place)).all()
         found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], texts), reverse=True)
         end = len(keys) < size
-        if len(found) > limit or end:
+        place = keys[-1][0] if keys else place
+        if len(found) > limit or end or time.monotonic() > until:
             break
-        place = keys[-1][0]
     shown = found[:limit]
     if len(found) > limit:
         place, end = shown[-1], False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -17,8 +18,11 @@ NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_i
 KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
 
 _STATUS = "CASE WHEN id % 50 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
-_DAY = "(20290101 + 10000 * ({0} / 336 % 3) + 100 * ({0} % 12) + ({0} / 12) % 28)"
-# copies as a hospital has them: on the days of three years and on eight stations, 49 of 50 are done, none came at once
+YEAR = datetime.now(UTC).year - 3  # the first year of copies
+_PAST = f"({YEAR}0101 + 10000 * ({{0}} / 336 % 3) + 100 * ({{0}} % 12) + ({{0}} / 12) % 28)"
+_DAY = f"(CASE WHEN {{0}} % 100 = 0 THEN 20300301 + {{0}} / 100 % 28 ELSE {_PAST} END)"
+# copies as a hospital has them: on the days of three years and on eight stations, 49 of 50 are done, one in 100 is to
+# come, and no two messages came at once
 SPREAD = (
     f"UPDATE scheduled_step SET start_at = {_DAY.format('id')} || '103000', status = {_STATUS} WHERE id > 1",
     f"UPDATE step_station SET start_at = {_DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)"

@@ -25,6 +25,7 @@ from broker.orders.mapping_versions import Mappings
 from broker.orders.trying.profile_choice import ProfileChoice
 from broker.orders.trying.replay import Bench
 from broker.queue.failover import failover_of
+from broker.routing.adopting.adoption import Adoption
 from broker.routing.held_work import HeldWork
 from broker.routing.site import Site
 from broker.settings import Settings
@@ -54,7 +55,8 @@ class AdminContext:
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
-    `held` acts on objects that wait for a person. `examine` looks at machine, settings and database (blocking).
+    `held` acts on objects that wait for a person. `adoption` takes in files that no row knows.
+    `examine` looks at machine, settings and database (blocking).
     `retention` tells what is deleted next.
     `lane_rates` knows what waited and what was delivered in the last hours; without it nothing was.
     """
@@ -76,6 +78,7 @@ class AdminContext:
     audit: AuditBook
     examine: Callable[[], Sequence[CheckFinding]]
     held: HeldWork
+    adoption: Adoption
     retention: Retention
     lane_rates: LaneRates = field(default_factory=LaneRates)
 

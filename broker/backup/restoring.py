@@ -31,6 +31,7 @@ from broker.store.copies import database_copy
 from broker.store.db import migrate
 from broker.store.db.database import Database
 from broker.store.high_water import MARKS
+from broker.store.images import spool_owner
 from broker.store.queued import pauses
 from broker.store.senders import SenderRecord
 
@@ -99,6 +100,7 @@ def restore(settings: Settings, backup: BackupCheck, actor: str, *, replace: boo
         _put_files(data)
         os.sync()  # before a database says that they are there
         (data / MARKS).unlink(missing_ok=True)  # a person knows that rows are missing
+        (data / spool_owner.COPY).unlink(missing_ok=True)  # of the spool that was there
         database_copy.put_in(url, backup.folder / database_copy.FILES[kind])
     except OSError as error:
         raise Unavailable(f"{error.filename or data}: {error.strerror}", code="restore-disk") from None

@@ -103,7 +103,8 @@ def _show(found: BackupCheck, done: Restored | None, zone: tzinfo) -> None:
     say("restored")
     if done.aside is not None:
         say(f"what was there before is in {done.aside}")
-        say(f"send again what came after {made}: after the start, `broker send` its spool to the broker")
+        if (done.aside / "spool").exists():
+            say(f"take in images that came after {made}: `broker fsck --adopt --from {done.aside}/spool --reason …`")
     if done.paused:
         say(f"paused, since what waits may have been sent after {made}: {', '.join(done.paused)}")
         say("look at `broker queue summary`, then `broker queue resume NODE --reason …`")

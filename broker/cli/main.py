@@ -13,7 +13,7 @@ import typer
 from broker import __version__
 from broker.cli import commitments, documents, hl7, mapping, mpps, nodes, simulating
 from broker.cli.accounts import tokens, users
-from broker.cli.common import Config, exit_on_error
+from broker.cli.common import CommandRefused, Config, exit_on_error
 from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
@@ -119,15 +119,31 @@ def fsck(
     repair: Annotated[
         bool, typer.Option("--repair", help="Hold deliveries of what is spoiled, release those of what is right again.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Say why; the audit trail keeps it. Needed to repair.")] = "",
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take in files that the database does not know, as if they were sent now.")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--from", help="Folder of these files, as `before-restore-…/spool`. [default: spool]")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Say why; the audit trail keeps it. Needed to repair and adopt.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     config: Config = None,
 ) -> None:
-    """Read all received objects again: are their bytes those that were received? Exit code 1 if some are not."""
-    from broker.cli.views.fsck_view import run
+    """Read all received objects again: are their bytes those that were received? Exit code 1 if some are not.
+
+    It also tells how many files the database does not know. `--adopt` takes these in; exit code 1 if some cannot be.
+    """
+    from broker.cli.views import adopt_view, fsck_view
 
     with exit_on_error():
-        code = run(config, repair=repair, reason=reason, as_json=as_json)
+        if folder is not None and not adopt:
+            raise CommandRefused("--from goes with --adopt")
+        if adopt and repair:
+            raise CommandRefused("--adopt or --repair: one after the other")
+        if adopt:
+            code = adopt_view.run(config, folder, reason=reason, as_json=as_json)
+        else:
+            code = fsck_view.run(config, repair=repair, reason=reason, as_json=as_json)
     sys.exit(code)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from broker.dicom.dataset.folding import fold_for_search
 from broker.model.exam import ExamLine, ExamPage, ExamSelection, Place
 from broker.model.order import Document, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import SHORT, short_form
-from broker.orders.lookup.patient_terms import BORN, words_of
+from broker.orders.lookup.patient_terms import BORN, fit, words_of
 from broker.store.exams import search
+from broker.store.exams.search import TextFilter
 from broker.store.orders import patient_terms
 
 STATES: Mapping[str, tuple[StepStatus, ...]] = {
@@ -21,9 +23,12 @@ STATES: Mapping[str, tuple[StepStatus, ...]] = {
     "ended": tuple(lifecycle.ENDED),
     **{status.lower(): (status,) for status in StepStatus},
 }
-MOST_LEFT = 10_000  # patients still to be made findable that are counted
+LOOK = 1_000  # patients whose words are not written yet that a search looks at, the newest
+MOST_LEFT = 10_000  # patients that no search finds yet that are counted
 PLACE = r"(?:\d{1,14}:)?\d{1,18}"
 _PLACE = re.compile(r"(?:(\d{1,14}):)?(\d{1,18})")
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # JSON writes these in another way
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _PROCEDURE = (
     "RequestedProcedureDescription",
     "ScheduledProcedureStepDescription",
@@ -81,8 +86,10 @@ def place_of(text: str) -> Place | None:
 def find(connection: Connection, wish: ExamWish, after: Place | None, limit: int) -> ExamPage:
     """At most `limit` exams behind a place: those of a day by their time, others the newest order first."""
     procedure, referring = words_of(wish.procedure), words_of(wish.referring)
+    terms = (*words_of(wish.name), *([BORN + wish.born] if wish.born else []))
     selection = ExamSelection(
-        terms=(*words_of(wish.name), *([BORN + wish.born] if wish.born else [])),
+        terms=terms,
+        fresh=_fresh(connection, terms) if terms else (),
         accession=wish.number if len(wish.number) <= SHORT else short_form(wish.number),  # as it is stored
         number=wish.number,
         patient_id=wish.patient_id,
@@ -94,16 +101,36 @@ def find(connection: Connection, wish: ExamWish, after: Place | None, limit: int
         texts=(*procedure, *referring),
     )
 
+    texts = text_filter(procedure, referring) if procedure or referring else None
+    return search.find(connection, selection, _STATUSES, texts, after, limit)
+
+
+def unfindable(connection: Connection) -> int:
+    """Patients whose names are not found yet, at most MOST_LEFT: more came, or were updated, than `term_walk` wrote."""
+    return max(0, patient_terms.left(connection, LOOK + MOST_LEFT) - LOOK)
+
+
+def text_filter(procedure: Sequence[str], referring: Sequence[str]) -> TextFilter:
+    """The filter for folded words of the procedure and of who refers."""
+    plain = [word for word in (*procedure, *referring) if not _ESCAPED.search(word)]
+
+    def may(raw: str) -> bool:
+        folded = raw.casefold()
+        if not folded.isascii():  # each part by itself: a long text costs what is not ASCII in it
+            folded = _NOT_ASCII.sub(lambda found: fold_for_search(found[0]), folded)
+        return all(word in folded for word in plain)
+
     def fits(line: ExamLine) -> bool:
         documents = [*line.procedures, *(step.attributes for step in line.steps)]
         return _hold(procedure, documents, _PROCEDURE) and _hold(referring, [line.attributes], _REFERRING)
 
-    return search.find(connection, selection, _STATUSES, fits if procedure or referring else None, after, limit)
+    return TextFilter(may, fits)
 
 
-def unfindable(connection: Connection) -> int:
-    """Patients whose names are not found yet, at most MOST_LEFT: an update of the broker is still at work."""
-    return patient_terms.left(connection, MOST_LEFT)
+def _fresh(connection: Connection, terms: Iterable[str]) -> tuple[int, ...]:
+    """Patients (rows) that fit, of those that came last and have no words yet. To be asked before the words are."""
+    some = patient_terms.unfindable(connection, LOOK, newest=True)
+    return tuple(row for row, attributes in some.items() if fit(attributes, terms))
 
 
 def _hold(words: Iterable[str], documents: Iterable[Document], keywords: tuple[str, ...]) -> bool:

@@ -17,12 +17,14 @@ Place = tuple[str, int]  # start (`YYYYMMDDHHMMSS`, empty where the newest order
 class ExamSelection:
     """Which exams: all that is given must fit. `terms` are beginnings of what patients are found by (`patient_term`).
 
+    `fresh`: patients (rows) that fit all `terms`, whose own are not written yet.
     `accession`: the beginning of an accession number; `number`: the whole number of the placer or filler, beside it.
     `patient_id`: the beginning of the one in the worklist, or a whole one, retired ones too. What is said of steps is
     said of one step.
     """
 
     terms: tuple[str, ...] = ()
+    fresh: tuple[int, ...] = ()
     accession: str = ""
     number: str = ""
     patient_id: str = ""

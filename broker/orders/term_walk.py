@@ -1,5 +1,6 @@
-"""Writes the words of patients who were stored before people searched by words, in small steps beside traffic.
+"""Writes the words of new patients, many at once, in small steps beside traffic.
 
+An order that brings a patient does not wait for it. Whoever came before people searched by words gets them here too.
 `findable` of a patient says that it is done. So a walk that was broken off goes on where it ended.
 """
 
@@ -16,6 +17,7 @@ from broker.store.db.pace import Pace
 from broker.store.orders import patient_terms
 
 PAGE = 512  # patients read at once
+MANY = 10_000  # patients whose words are told of in the log: those of an update, or of an import
 
 
 def make_findable(pace: Pace) -> int:
@@ -26,7 +28,7 @@ def make_findable(pace: Pace) -> int:
         for _ in pace.write(_write, terms):
             pass
         count += len(page)
-    if count and not pace.stopped:
+    if count >= MANY and not pace.stopped:
         telemetry.logger().info("patients.findable", count=count, duration=round(time.monotonic() - began, 1))
     return count
 

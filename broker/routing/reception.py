@@ -138,10 +138,16 @@ class Reception:
     def begin(self, arrival: IncomingObject, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
         at_once = self._hand_over is not None and self._hand_over.is_open
-        file = self._spool.create(
-            part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae),
-            fresh=at_once,
+        peer = arrival.peer  # a copy of the file that lost its row is received again by what its header says of it
+        head = part10.header(
+            arrival.sop_class,
+            arrival.sop_instance,
+            arrival.transfer_syntax,
+            peer.calling_ae,
+            peer.called_ae,
+            peer.address,
         )
+        file = self._spool.create(head, fresh=at_once)
         try:
             file.write(*parts)
         except BaseException:

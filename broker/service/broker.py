@@ -44,6 +44,8 @@ from broker.model.audit import AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.queue.clock_watch import ClockWatch
+from broker.routing.adopting.adoption import Adoption
+from broker.routing.adopting.one_file import AdoptingDoor, door_of
 from broker.routing.held_work import HeldWork
 from broker.routing.site import destinations
 from broker.service import foundation
@@ -169,6 +171,7 @@ class Broker:
                 lambda: destinations(base.site.value),
                 self._sending.wake,
             ),
+            adoption=Adoption(base.database, settings.service.data_dir, self._adopting),
             retention=Retention(base.database, settings, self._monitor.duties.facts),
             lane_rates=self._monitor.meters.lanes,
         )
@@ -187,6 +190,9 @@ class Broker:
             limits=settings.limits,
             audit=base.audit,
         )
+
+    def _adopting(self) -> AdoptingDoor:
+        return door_of(self._settings, self._base.database, self._imaging.reception, self._base.spool)
 
     def _web_tls(self) -> WebTls | None:
         """HTTPS by `[web.tls]`. Raises ConfigurationError for files that cannot be used."""

@@ -70,7 +70,7 @@ class Imaging:
         self._knocks = KnockBook(database)
         self._tally = foundation.audit.tally
         self._memory = QueryMemory(database, foundation.log_key)
-        reception = Reception(
+        self.reception = Reception(
             database,
             foundation.spool,
             foundation.rules,
@@ -83,7 +83,7 @@ class Imaging:
         )
         age = settings.worklist.outage_copy_age
         self.worklist_copy = WorklistCopy(foundation.worklist_copy, age) if age else None
-        self._storage = StorageService(reception, settings.dicom.private_sop_classes)
+        self._storage = StorageService(self.reception, settings.dicom.private_sop_classes)
         self._performed = PerformedStepService(
             database, directory, settings.zone(), settings.worklist.charset, wake, self._tally
         )

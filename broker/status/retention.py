@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from broker import telemetry
+from broker.errors import StoreUnavailable
 from broker.model.wording import Sentence
 from broker.settings import Settings
 from broker.status.facts import DutyFact
@@ -15,6 +17,7 @@ from broker.store.ageing.preview import RuleForecast
 from broker.store.db.database import Database
 
 FRESH = 30.0  # seconds for which all who ask are told the same
+LATEST = 900.0  # seconds for which they are told the last count while another is made: on large tables it takes seconds
 WHAT: Mapping[str, Sentence] = {
     spooled.DELIVERED: Sentence("files of objects that every destination has"),
     spooled.HELD: Sentence("objects that wait for a person: they are discarded"),
@@ -63,25 +66,43 @@ class RetentionFacts:
 
 
 class Retention:
-    """Looks what is deleted next: once in FRESH seconds for all who ask. For several threads."""
+    """Looks what is deleted next: once in FRESH seconds for all who ask. For several threads.
+
+    Who asks later than that is told what was counted last, with its time, and the next one hears of the new count.
+    """
 
     def __init__(self, database: Database, settings: Settings, duties: Callable[[], Sequence[DutyFact]]) -> None:
         """`duties`: the last runs of the duties of this broker."""
         self._database, self._settings, self._duties = database, settings, duties
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while it counts
         self._found: tuple[float, tuple[RuleForecast, ...]] | None = None
 
     def look(self) -> RetentionFacts:
-        """What goes next (blocking: some seconds with large tables). Raises StoreUnavailable."""
+        """What goes next (blocking: the first time some seconds with large tables). Raises StoreUnavailable."""
+        found = self._found
+        if found is None or not 0 <= time.time() - found[0] < LATEST:
+            found = self._counted()
+        elif time.time() - found[0] >= FRESH and not self._lock.locked():
+            threading.Thread(target=self._count_beside, name="retention", daemon=True).start()
+        at, forecasts = found
+        runs = {duty.name: duty for duty in self._duties()}
+        return RetentionFacts(
+            at,
+            tuple(RetentionLine(WHAT[one.name], one, runs.get(_RUN_BY.get(one.name, one.name))) for one in forecasts),
+        )
+
+    def _counted(self) -> tuple[float, tuple[RuleForecast, ...]]:
+        """What another one has just counted, or a new count."""
         with self._lock:
             now = time.time()
             if self._found is None or not 0 <= now - self._found[0] < FRESH:
                 found = spooled.of_spool, preview.of_tables
                 rules = (rule for part in found for rule in part(self._database, self._settings, now))
                 self._found = now, tuple(rules)
-            at, forecasts = self._found
-        runs = {duty.name: duty for duty in self._duties()}
-        return RetentionFacts(
-            at,
-            tuple(RetentionLine(WHAT[one.name], one, runs.get(_RUN_BY.get(one.name, one.name))) for one in forecasts),
-        )
+            return self._found
+
+    def _count_beside(self) -> None:
+        try:
+            self._counted()
+        except StoreUnavailable:
+            telemetry.logger().info("retention.not_counted")  # health tells of the database

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, event, text
 from support.bench import options
 from support.orders.documents import order
 from support.service.rest import application, asking
-from support.store.filling import fill, fill_postgresql
+from support.store.filling import SPREAD, YEAR, fill, fill_postgresql
 from support.store.postgresql import create, server
 
 from broker.exams import finding
@@ -36,17 +36,14 @@ from broker.site.directory import Directory
 from broker.store.db.database import Database
 
 KEYS = ("A1", "PL1", "QZPAT1")
-STATUS = "CASE WHEN id % 10 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
-DAY = "(20290101 + 100 * ({0} % 12) + ({0} / 12) % 28)"
 FAMILY = "'family' || CASE WHEN id % 4 = 0 THEN id % 25 ELSE id % 20000 END || 'x'"
-SPREAD = (
+APART = (
     "DELETE FROM patient_term",
     f"INSERT INTO patient_term (patient, term) SELECT id, {FAMILY} FROM patient",
     "INSERT INTO patient_term (patient, term) SELECT id, 'given' || (id % 500) || 'x' FROM patient",
     "INSERT INTO patient_term (patient, term) SELECT id, '=19' || (10 + id % 90) || '0' || (1 + id % 9) || '17'"
     " FROM patient",
-    f"UPDATE scheduled_step SET start_at = {DAY.format('id')} || '103000', status = {STATUS}",
-    f"UPDATE step_station SET start_at = {DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)",
+    *SPREAD,
     "ANALYZE",
 )
 WISHES = {
@@ -61,8 +58,8 @@ WISHES = {
     "an accession number": ExamWish(number="A1"),
     "the beginning of many numbers": ExamWish(number="A"),
     "a patient's number": ExamWish(patient_id="QZPAT1.777"),
-    "a day": ExamWish(day="20290513"),
-    "a day on a station": ExamWish(day="20290513", station="CT01"),
+    "a day": ExamWish(day=f"{YEAR}0513"),
+    "a day on a station": ExamWish(day=f"{YEAR}0513", station="CT01"),
     "a station": ExamWish(station="CT03"),
     "not ended": ExamWish(state="open"),
     "arrived, which is rare": ExamWish(state="arrived"),
@@ -102,7 +99,7 @@ def measure(url: str, exams: int, rounds: int, *, plans: bool) -> float:
     else:
         fill_postgresql(url, exams, changes)
     database = Database(url)
-    for statement in SPREAD:
+    for statement in APART:
         database.submit(lambda connection, one=statement: connection.execute(text(one)) and None).result(3600)
     looking = Sightings(directory=Directory(), settings=load(), secret=b"s" * 32)
     print(f"\n{exams:,} exams in {database.dialect}")

@@ -28,7 +28,7 @@ from support.bench import options, quiet_site
 from support.service.rest import routers
 from support.service.site import Mllp, Site, destination, order
 from support.store import postgresql
-from support.store.filling import fill, fill_postgresql
+from support.store.filling import SPREAD, fill, fill_postgresql
 from support.store.history import around, history
 from support.web.looks import Filled, Look, looks
 
@@ -60,10 +60,10 @@ def filled(site: Site, url: str, exams: int) -> None:
         "UPDATE job SET state = 'held', lane = 'deliver:pacs', last_error = 'status-A900' WHERE id % 100 = 1",
     )
     with engine.begin() as connection:
-        for statement in (*history(exams, some_bytes), *beside, *work):
+        for statement in (*history(exams, some_bytes), *beside, *work, *SPREAD):
             connection.execute(text(statement.replace(":", "\\:")))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE" if url else "PRAGMA wal_checkpoint(TRUNCATE)"))
+        connection.execute(text("VACUUM ANALYZE" if url else "PRAGMA wal_checkpoint(TRUNCATE)"))
     engine.dispose()
 
 

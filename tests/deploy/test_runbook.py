@@ -60,7 +60,7 @@ NOT_RUN = {
     "kubectl -n worklist-broker create secret generic broker-database --from-file=url=database-url.txt": "a cluster",
     "kubectl apply --kustomize deploy/kubernetes": "needs a cluster; test_kubernetes.py builds and checks the objects",
 }
-RUN_KINDS = {"sh", "sh-backup", "sh-check", "sh-restore"}
+RUN_KINDS = {"sh", "sh-backup", "sh-check", "sh-restore", "sh-adopt"}
 
 
 def plain_commands() -> list[str]:
@@ -187,3 +187,26 @@ def test_a_backup_of_a_running_broker_is_restored_elsewhere(tmp_path: Path) -> N
         done(two, "queue", "resume", "pacs", "--reason", "looked at")
         failures = "select failures > 0 from lane where name = 'deliver:pacs'"
         wait_until(lambda: two.rows(failures) == [(1,)], SOON, "the image is tried")
+
+
+def test_images_of_the_old_spool_are_taken_in_after_a_restore(tmp_path: Path) -> None:
+    backups, more = tmp_path / "backups", ct_slice(65536)
+    with Site(tmp_path / "one", site=NODES) as one:
+        done(one, *in_place("sh-backup", one, backups))
+        with RawScu(one.dicom) as modality:
+            modality.associate([(more.sop_class, more.transfer_syntax)])
+            assert modality.store(more) == 0
+    told = done(one, *in_place("sh-restore", one, backups), "--replace")
+    [aside] = one.data.glob("before-restore-*/spool")
+    assert f"broker fsck --adopt --from {aside}" in told.replace("\n", "")
+    [command] = blocks("sh-adopt")
+    program, *words = shlex.split(command)
+    assert program == "broker"
+    named = "/var/lib/broker/before-restore-20260312T023000/spool"
+    assert named in words
+    with one:
+        assert one.rows("select count(*) from instance") == [(0,)]
+        assert f"1 file of 0.1 MiB in {aside.relative_to(one.data)}" in done(one, "fsck")
+        assert "1 file adopted" in done(one, *(str(aside) if word == named else word for word in words))
+        assert one.rows("select sop_instance_uid from instance") == [(more.sop_instance,)]
+        assert one.rows("select count(*) from job where lane = 'deliver:pacs'") == [(1,)]

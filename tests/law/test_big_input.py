@@ -241,6 +241,7 @@ KNOWN = {
     "broker/audit/kept.py": "a file of our own, read at the start",
     "broker/commitment/data_sets.py": "called in threads of the door",
     "broker/mpps/dataset.py": "called in the threads of the door",
+    "broker/routing/adopting/one_file.py": "objects up to the limit of the door, in threads of the web or by a command",
     "broker/routing/reception.py": "called in threads of the spool",
     "broker/routing/rejudging.py": "called in threads of the web",
     "broker/routing/hindsight/explaining.py": "rows of our own, in threads of the web",

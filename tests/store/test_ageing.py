@@ -16,6 +16,7 @@ from support.mpps.recorded import begun
 from support.orders.intake import take
 from support.service.site import order
 
+from broker.orders.term_walk import make_findable
 from broker.store.ageing import exams, persons
 from broker.store.audit import trail
 from broker.store.db.database import Database
@@ -64,6 +65,7 @@ def old(database: Database) -> Database:
     statement(database, "UPDATE scheduled_step SET status = 'COMPLETED' WHERE id = 1")
     statement(database, "UPDATE mpps SET status = 'COMPLETED', compared_at = 1 WHERE id = 1")
     assert left(database, tables.mpps_link.c.step) == [1, 2]
+    assert make_findable(Pace(database)) == 2
     return database
 
 

@@ -117,14 +117,17 @@ def test_a_page_looks_only_so_far(database: Database, monkeypatch: pytest.Monkey
 
     def fill(connection: Connection) -> None:
         for number in range(50):
-            add_audit(connection, float(number), "cli:anna" if number == 3 else "cli:bob", "order.viewed", "x", 1, {})
+            actor, kind = ("cli:anna", "w") if number == 3 else ("cli:bob", "x")
+            add_audit(connection, float(number), actor, "order.viewed", kind, 77 if number in (2, 3) else 1, {})
 
     database.execute(fill)
     first = database.read(trail.page, AuditSelection(actor="cli:anna", action="order."), None, 10).result()
     assert [row.actor for row in first.rows] == ["cli:anna"]  # that filter has an index: one look suffices
-    page = database.read(trail.page, AuditSelection(actor="cli:", action="order.created"), None, 10).result()
+    page = database.read(trail.page, AuditSelection(actor="cli:", action="order.canceled"), None, 10).result()
     assert page.rows == []
     assert page.after is None  # nothing has this action
+    page = database.read(trail.page, AuditSelection(object_id=77), None, 10).result()
+    assert [row.at for row in page.rows] == [3.0, 2.0]  # each kind has an index of its objects
     page = database.read(trail.page, AuditSelection(actor="cli:a"), None, 10).result()
     assert page.rows == []
     page = database.read(trail.page, AuditSelection(actor="cli:", kind="y"), None, 10).result()

@@ -18,7 +18,7 @@ from broker.orders.stories import ending
 from broker.store.db.database import Database
 from broker.store.schema import tables
 
-COUNT, SOME = scaled(1000, 20_000), 100
+COUNT, SOME = scaled(300, 20_000), 100
 # what is a copy's own: rows, and what must be unique
 NUMBERED = ("id", "request", "procedure", "step")
 NAMED = ("study_instance_uid", "requested_procedure_id", "step_id", "accession", "placer_number", "filler_number")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from support.orders.documents import order
 from support.service.rest import application, asking
@@ -12,8 +14,10 @@ from support.service.rest import application, asking
 from broker.exams import finding
 from broker.exams.finding import ExamWish
 from broker.model.exam import ExamPage, Place
+from broker.orders.lookup.patient_terms import words_of
 from broker.orders.term_walk import make_findable
 from broker.settings import load
+from broker.store.db import documents
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.exams import leads, search
@@ -52,8 +56,9 @@ def page(database: Database, after: Place | None = None, limit: int = 50, **wish
 
 @pytest.fixture
 def named(database: Database) -> Database:
-    """A database with an exam for each name."""
+    """A database with an exam for each name; the words of all patients are written."""
     place(database, *(exam(number, name) for number, name in enumerate(NAMES, 1)))
+    assert make_findable(Pace(database)) == len(NAMES)
     return database
 
 
@@ -136,6 +141,14 @@ def test_texts(database: Database) -> None:
     assert found(database, referring="soren", procedure="thorax") == []
 
 
+@given(st.text(st.one_of(st.sampled_from("aä^=,.'’-ﬁ℃＝\"\\\x1f\u0301 "), st.characters(codec="utf-8")), max_size=12))
+def test_no_word_of_a_text_is_hidden_by_the_look_at_raw_texts(text: str) -> None:
+    assert not finding.text_filter(["knee"], []).may("{}")
+    raw = documents.encode({"RequestedProcedureDescription": text})
+    for word in words_of(text):
+        assert finding.text_filter([word], []).may(raw)
+
+
 @pytest.mark.parametrize("few", [leads.FEW, 0], ids=["few", "walked"])
 @pytest.mark.parametrize("wish", [{}, {"name": "mül"}, {"day": "20300312"}, {"station": "CT01"}, {"state": "open"}])
 def test_pages_have_every_exam_once(
@@ -145,6 +158,7 @@ def test_pages_have_every_exam_once(
     monkeypatch.setattr(leads, "FEW", few)
     monkeypatch.setattr(leads, "OF_A_DAY", few)
     monkeypatch.setattr(search, "LOOK", 4)
+    monkeypatch.setattr(search, "PATIENCE", float(few))  # 0: a page ends after one look
     times = ({"ScheduledProcedureStepStartTime": f"{8 + number % 3:02d}:00"} for number in range(1, 12))
     place(database, *(exam(number, "Müller^Anna", step=step) for number, step in enumerate(times, 1)))
     seen: list[str] = []
@@ -165,6 +179,7 @@ def test_a_walk_ends_and_says_where(database: Database, monkeypatch: pytest.Monk
     """What is rare and has no index of its own is looked for page by page: none takes long."""
     monkeypatch.setattr(search, "LOOK", 2)
     monkeypatch.setattr(search, "FAR", 4)
+    monkeypatch.setattr(search, "PATIENCE", 60.0)
     place(database, exam(1, "A^B", modality="MR"), *(exam(number, "C^D") for number in range(2, 8)))
     first = page(database, modality="MR")
     assert (first.lines, first.whole) == ((), False)
@@ -185,11 +200,47 @@ def test_a_changed_name_and_a_merge(named: Database) -> None:
     assert found(named, name="wał") == []
 
 
-def test_names_of_patients_of_before_come_in_small_steps(named: Database) -> None:
+def test_new_patients_are_found_before_and_after_their_words_are_written(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(
+        database,
+        *(exam(number, name, patient={"PatientBirthDate": "19700317"}) for number, name in enumerate(NAMES, 1)),
+    )
+    wishes = [{"name": name} for name in ("walesa", "lech wał", "山田太郎", "やま", "oneil", "neil o", "x")]
+    wishes += [{"name": "ann smith", "born": "19700317"}, {"name": "smi", "born": "19700318"}, {"born": "19700317"}]
+    before = [found(database, **wish) for wish in wishes]
+    assert before == [["A1"], ["A1"], ["A3"], ["A3"], [], ["A4"], [], ["A5"], [], ["A5", "A4", "A3", "A2", "A1"]]
+    with monkeypatch.context() as patch:
+        patch.setattr(leads, "COMMON", -1)  # a search of two common words leads nowhere and walks
+        assert [found(database, **wish) for wish in wishes] == before
+    place(
+        database, exam(6, NAMES[0], patient={"PatientID": "QZPAT1", "PatientBirthDate": "19700317"})
+    )  # no new patient
+    assert make_findable(Pace(database)) == len(NAMES)
+    place(database, exam(7, "Wałęsa^Jan", patient={"PatientBirthDate": "19430929"}))
+    assert found(database, name="walesa") == ["A7", "A6", "A1"]  # words of the one, attributes of the other
+    assert found(database, name="walesa", born="19430929") == ["A7"]
+
+
+def test_who_came_before_the_newest_that_are_looked_at_is_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "LOOK", 2)
+    place(database, *(exam(number, name) for number, name in enumerate(NAMES, 1)))
+    assert [found(database, name=name) for name in ("walesa", "oneill", "o neil", "smith")] == [[], [], ["A4"], ["A5"]]
+    assert database.read(finding.unfindable).result(20) == 3
+    make_findable(Pace(database))
+    assert found(database, name="walesa") == ["A1"]
+    assert database.read(finding.unfindable).result(20) == 0
+
+
+def test_names_of_patients_of_before_come_in_small_steps(named: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def forget(connection: Any) -> None:
         connection.execute(text("DELETE FROM patient_term"))
         connection.execute(text("UPDATE patient SET findable = false"))
 
+    monkeypatch.setattr(finding, "LOOK", 0)
     named.submit(forget).result(20)
     assert found(named, name="walesa") == []
     assert named.read(finding.unfindable).result(20) == len(NAMES)

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Table, insert, select, text, update
 from support.delivery.receiving import ReceptionPlace, Restless
+from support.peers.tools import wait_until
 from support.service.rest import application, asking
 from support.store.history import around, history
 
+from broker.errors import StoreUnavailable
 from broker.model.lane import JobState
 from broker.routing import sweep
 from broker.settings import Settings
+from broker.status import retention
+from broker.status.retention import Retention
 from broker.store import thinning
 from broker.store.ageing import preview, spooled
 from broker.store.ageing.preview import AHEAD, RuleForecast
@@ -225,3 +229,38 @@ def test_page_and_rest_show_the_same(filled: Database) -> None:
     knocks = page.text[page.text.index("unknown devices") :]
     assert re.findall(r'At the next run">(\d+)<', knocks)[0] == str(rules["knocks"]["over"]) == "3"
     assert "these may free them:" in page.text
+
+
+def test_who_asks_again_is_told_the_last_count_while_another_is_made(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = Retention(filled, SETTINGS, tuple)
+    first = looking.look()
+    monkeypatch.setattr(retention, "FRESH", 0.0)
+    looking._lock.acquire()  # a count takes long
+    try:
+        assert looking.look() == first
+    finally:
+        looking._lock.release()
+    wait_until(lambda: looking.look().at > first.at, 30, "the new count")
+    now = looking.look()
+    monkeypatch.setattr(retention, "LATEST", 0.0)
+    assert looking.look().at > now.at  # nobody is told an old one
+
+
+def test_a_count_beside_that_fails_is_no_answer(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Retention(filled, SETTINGS, tuple)
+    first = looking.look()
+    asked: list[float] = []
+
+    def away(_database: Database, _settings: Settings, now: float) -> Iterator[Any]:
+        asked.append(now)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(retention, "FRESH", 0.0)
+    monkeypatch.setattr(spooled, "of_spool", away)
+    assert looking.look() == first
+    wait_until(lambda: asked and not looking._lock.locked(), 30, "the count beside")
+    monkeypatch.setattr(retention, "LATEST", 0.0)
+    with pytest.raises(StoreUnavailable):
+        looking.look()

@@ -86,6 +86,7 @@ EXAMPLES: dict[str, Any] = {
     "PauseBody": {"reason": "the PACS gets new disks"},
     "DiscardJobsBody": {"matching": {"node": "pacs"}, "expected": 3, "reason": "sent by hand"},
     "FsckBody": {"repair": True, "reason": "files came back from a backup"},
+    "FsckFilesBody": {"adopt": True, "reason": "restored from the backup of last night"},
     "HeldObjectsBody": {"rows": [1], "reason": "the rule is mended"},
     "ReleaseBody": {"anyway": False},
     "ReleaseJobsBody": {"matching": {"node": "pacs"}, "expected": 3, "anyway": False},

@@ -25,7 +25,7 @@ def ask(config: Path | None, method: str, path: str, body: Any = None, headers: 
     path = f"/api/v1{path}"
     answer = control.call(settings, method, path, body, headers)
     if answer is None:
-        from broker.service import offline
+        from broker.service.alone import offline
 
         with control.alone(settings) as database:
             response = offline.request(settings, database, method, path, body, headers)

@@ -72,7 +72,7 @@ def find(
     more = "" if found["counted_all"] else " or more"
     say(f"{found['total']}{more} found" + ("; see more with --limit or narrower filters" if found["after"] else ""))
     if found["not_findable_yet"]:
-        say(f"{found['not_findable_yet']} patients of before the update cannot be found by name yet: try again soon")
+        say(f"{found['not_findable_yet']} new or updated patients cannot be found by name yet: try again soon")
 
 
 @app.command()

@@ -92,7 +92,7 @@ def export(
         body = {**filters, "form": form.value}
 
         def here(settings: Settings, database: Database) -> Iterator[str]:
-            from broker.service import offline
+            from broker.service.alone import offline
 
             return offline.export_audit(settings, database, body)
 

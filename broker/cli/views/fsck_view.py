@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.cli.asking.anywhere import ask
 from broker.cli.output import counted, say, say_json, show_table
+from broker.cli.views import adopt_view
 
 COUNTS = ("objects", "bytes", "held", "released", "left", "removed")
 SHOWN = 1000  # spoiled objects of which each is told
@@ -26,10 +27,12 @@ def run(config: Path | None, *, repair: bool, reason: str, as_json: bool) -> int
         after = part["next"]
         if after is None:
             break
+    unknown = adopt_view.look(config)
     if as_json:
-        say_json({**{name: total[name] for name in COUNTS}, "spoiled": spoiled}, indent=2)
+        say_json({**{name: total[name] for name in COUNTS}, "spoiled": spoiled, "unknown": unknown}, indent=2)
     else:
         _show(total, spoiled)
+        adopt_view.show_unknown(unknown)
     return 1 if total["spoiled"] else 0
 
 

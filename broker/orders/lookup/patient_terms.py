@@ -7,6 +7,8 @@ without spaces.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.dicom.dataset.folding import fold_for_search
 from broker.model.order import Document, Patient
 
@@ -32,6 +34,14 @@ def terms_of(attributes: Document) -> tuple[str, ...]:
 
 
 def news(before: Patient | None, after: Patient) -> tuple[str, ...] | None:
-    """What a patient is found by from now on; None if that is what was before."""
+    """What a known patient is found by from now on; None if that has not changed, and for a new one (`term_walk`)."""
+    if before is None:
+        return None
     terms = terms_of(after.attributes)
-    return None if before is not None and terms_of(before.attributes) == terms else terms
+    return None if terms_of(before.attributes) == terms else terms
+
+
+def fit(attributes: Document, beginnings: Iterable[str]) -> bool:
+    """A patient with these attributes is found by all of these beginnings."""
+    terms = terms_of(attributes)
+    return all(any(term.startswith(beginning) for term in terms) for beginning in beginnings)

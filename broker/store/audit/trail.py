@@ -17,10 +17,11 @@ from broker.store.db import documents, newest
 from broker.store.db.newest import Place, RowKey
 from broker.store.db.pace import padded
 from broker.store.schema import tables
+from broker.store.schema.audit import LINES, NO_LINE, UNUSUAL, USUAL
 
 _t = tables.audit
 MOST_PATIENTS = 64  # rows that one identifier may mean, under different issuers
-_MACHINES = ("hl7:", "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
+_MACHINES = (LINES, "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
 _Condition = ColumnElement[bool]
 
 
@@ -34,7 +35,7 @@ class AuditPage:
 
 def page(connection: Connection, selection: AuditSelection, after: Place | None, limit: int) -> AuditPage:
     """At most `limit` rows of a selection, older than the place `after`."""
-    leads, rest = _plan(selection)
+    leads, rest = _plan(connection, selection)
     sources = [partial(_keys, connection, and_(lead, *_times(selection)), rest) for lead in leads]
     found = newest.page(sources, after, limit, limit if rest is None else newest.LOOK)
     return AuditPage(_load(connection, [row for _, row in found.places]), found.after)
@@ -42,7 +43,7 @@ def page(connection: Connection, selection: AuditSelection, after: Place | None,
 
 def count(connection: Connection, selection: AuditSelection, most: int) -> tuple[int, bool]:
     """How many rows match, of the newest that are looked at, and whether that is all. Not beyond `most`."""
-    leads, rest = _plan(selection)
+    leads, rest = _plan(connection, selection)
     rows = newest.FAR if rest is not None else most + 1
     found, whole = 0, True
     for lead in leads:
@@ -68,24 +69,37 @@ def patients(connection: Connection, number: str, issuer: str = "") -> tuple[int
     return tuple(rows)
 
 
-def _plan(selection: AuditSelection) -> tuple[list[_Condition], _Condition | None]:
+def _plan(connection: Connection, selection: AuditSelection) -> tuple[list[_Condition], _Condition | None]:
     """What leads (any of it), and the rest that must fit too."""
     if selection.patients is not None:
         conditions: list[_Condition] = [_t.c.patient == row for row in selection.patients]
         return conditions, _all(_object(selection), _actor(selection), _action(selection))
-    if selection.kind and selection.object_id is not None:
-        whole = and_(_t.c.object_kind == selection.kind, _t.c.object_id == selection.object_id)
-        return [whole], _all(_actor(selection), _action(selection))
-    object_, actor, action = _object(selection), _actor(selection), _action(selection)
-    by_actor = actor is not None and not selection.actor.endswith(":")
-    by_action = action is not None and not selection.action.endswith(".")
+    if selection.object_id is not None:
+        kinds = [selection.kind] if selection.kind else _kinds(connection)
+        objects = [and_(_t.c.object_kind == kind, _t.c.object_id == selection.object_id) for kind in kinds]
+        return objects, _all(_actor(selection), _action(selection))
+    kind = _t.c.object_kind == selection.kind if selection.kind else None
+    actor, action = _actor(selection), _action(selection)
+    by_actor = actor is not None and not selection.actor.endswith(":") and not selection.actor.startswith(LINES)
+    by_action = action is not None and not selection.action.endswith(".") and selection.action != USUAL
     if by_actor and not (by_action and selection.actor.startswith(_MACHINES)):
         assert actor is not None
-        return [actor], _all(object_, action)
+        return [and_(actor, NO_LINE)], _all(kind, action)
     if by_action:
         assert action is not None
-        return [action], _all(object_, actor)
-    return [true()], _all(object_, actor, action)
+        return [and_(action, UNUSUAL)], _all(kind, actor)
+    return [true()], _all(kind, actor, action)
+
+
+def _kinds(connection: Connection) -> list[str]:
+    """The kinds of object that any row has: an index tells each by one look."""
+    kinds: list[str] = []
+    query = select(func.min(_t.c.object_kind))
+    kind = connection.execute(query).scalar()
+    while kind is not None:
+        kinds.append(kind)
+        kind = connection.execute(query.where(_t.c.object_kind > kind)).scalar()
+    return kinds
 
 
 def _all(*conditions: _Condition | None) -> _Condition | None:

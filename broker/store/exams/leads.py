@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, intersect, literal, select
 
 from broker.model.exam import ExamSelection
+from broker.store.db.pace import padded
 from broker.store.schema import tables
 
 FEW = 2_000  # orders of one lead: if they are more, walking through all finds a page sooner
@@ -60,7 +61,9 @@ def _leads(connection: Connection, selection: ExamSelection, statuses: Sequence[
     rare = [term for term in selection.terms if len(selection.terms) == 1 or _is_rare(connection, term)]
     if rare:
         patients = [select(_term.c.patient).where(begins(_term.c.term, term)) for term in rare]
-        yield [_of_patients(patients[0] if len(patients) == 1 else intersect(*patients))]
+        fresh = select(_request.c.id).where(_request.c.patient.in_(padded(selection.fresh)))
+        found = _of_patients(patients[0] if len(patients) == 1 else intersect(*patients))
+        yield [found, fresh] if selection.fresh else [found]
     if selection.station:
         where = [_station.c.ae_title == selection.station]
         if selection.day:

@@ -29,6 +29,19 @@ _COLUMNS = ("id", "status", "held", "start_at", "modality", "attributes")
 _STEP = (_procedure.c.request, *(_step.c[name] for name in _COLUMNS))
 
 
+def raw_texts(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
+    """The JSON texts of some orders (rows), with their procedures and steps: lines, as the columns hold them."""
+    some = padded(rows)
+    of_procedure = select(_procedure.c.request, _procedure.c.attributes).where(_procedure.c.request.in_(some))
+    of_step = select(_procedure.c.request, _step.c.attributes).join_from(_step, _procedure)
+    of_order = select(_request.c.id, _request.c.attributes).where(_request.c.id.in_(some))
+    texts = {row: [text] for row, text in connection.execute(of_order)}
+    for query in (of_procedure, of_step.where(_procedure.c.request.in_(some))):
+        for row, text in connection.execute(query):
+            texts.setdefault(row, []).append(text)
+    return {row: "\n".join(parts) for row, parts in texts.items()}
+
+
 def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:
     """The exams of some orders (rows), in their sequence; without those that are gone."""
     if not rows:

@@ -1,13 +1,15 @@
 """Finds exams page by page: those of a day by their time, others the newest order first.
 
 If one condition leads to few orders by its index (`leads`), these are asked all other conditions, and counted. If none
-does, the orders are walked through, the newest first, LOOK at a time and FAR in all for one page: what fits is common,
-or the page is short. A short page is not the last one: `after` says where the next one begins.
+does, the orders are walked through, the newest first, LOOK at a time and FAR in all for one page, or for PATIENCE: what
+fits is common, or the page is short. A short page is not the last one: `after` says where the next one begins.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal, or_, select, true
 
@@ -18,30 +20,38 @@ from broker.store.exams.leads import NUMBERS, begins
 from broker.store.schema import tables
 
 LOOK, FAR = 500, 8_000
+PATIENCE = 0.2  # seconds: a page that takes longer ends where it is
 COUNTED = 10_000  # orders that are counted where all of them match
 PAGE = 256  # orders that are asked at once
 _request, _patient, _alias = tables.service_request, tables.patient, tables.patient_alias
 _procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
 _term = tables.patient_term
-Fits = Callable[[ExamLine], bool]  # what SQL cannot say: words of texts
+
+
+@dataclass(frozen=True, slots=True)
+class TextFilter:
+    """What SQL cannot say: words of texts. `may`: of the JSON texts of an exam; False only if it cannot fit."""
+
+    may: Callable[[str], bool]
+    fits: Callable[[ExamLine], bool]
 
 
 def find(
     connection: Connection,
     selection: ExamSelection,
     statuses: Sequence[str],
-    fits: Fits | None,
+    texts: TextFilter | None,
     after: Place | None,
     limit: int,
 ) -> ExamPage:
     """At most `limit` exams of a selection behind a place. `statuses`: all that steps have.
 
-    `fits`: the rest of the selection, of exams with all their texts; None for nothing.
+    `texts`: the rest of the selection; None for nothing.
     """
     rows = leads.few(connection, selection, statuses)
     if rows is None:
-        return _walk(connection, selection, fits, after, limit)
-    fitting = _fitting(connection, list(_asked(connection, selection, rows)), fits)
+        return _walk(connection, selection, texts, after, limit)
+    fitting = _fitting(connection, list(_asked(connection, selection, rows)), texts)
     by_day = bool(selection.day)
     starts = _starts(connection, fitting, selection.day) if by_day else {}
     places = sorted(((starts.get(row, ""), row) for row in fitting), reverse=not by_day)
@@ -63,12 +73,15 @@ def _asked(connection: Connection, selection: ExamSelection, rows: Sequence[int]
         yield from (row for row, is_one in connection.execute(query) if is_one)
 
 
-def _fitting(connection: Connection, rows: Sequence[int], fits: Fits | None) -> list[int]:
-    """Of some orders (rows) those whose texts fit: only for these is an exam loaded that is not shown."""
-    if fits is None:
+def _fitting(connection: Connection, rows: Sequence[int], texts: TextFilter | None) -> list[int]:
+    """Of some orders (rows) those whose texts fit. Only these, and those that may fit, are loaded."""
+    if texts is None:
         return list(rows)
     parts = (rows[start : start + PAGE] for start in range(0, len(rows), PAGE))
-    return [line.order for part in parts for line in lines.load(connection, part) if fits(line)]
+    raw = ((row, text) for part in parts for row, text in lines.raw_texts(connection, part).items())
+    some = [row for row, text in raw if texts.may(text)]
+    parts = (some[start : start + PAGE] for start in range(0, len(some), PAGE))
+    return [line.order for part in parts for line in lines.load(connection, part) if texts.fits(line)]
 
 
 def _starts(connection: Connection, rows: Sequence[int], day: str) -> dict[int, str]:
@@ -83,7 +96,7 @@ def _starts(connection: Connection, rows: Sequence[int], day: str) -> dict[int, 
 
 
 def _walk(
-    connection: Connection, selection: ExamSelection, fits: Fits | None, after: Place | None, limit: int
+    connection: Connection, selection: ExamSelection, texts: TextFilter | None, after: Place | None, limit: int
 ) -> ExamPage:
     """A page of all orders, the newest first."""
     every = selection == ExamSelection()
@@ -92,14 +105,15 @@ def _walk(
     place = after[1] if after is not None else None
     found: list[int] = []
     end = False
+    until = time.monotonic() + PATIENCE
     for _ in range(0, FAR, LOOK):
         query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(size)
         keys = connection.execute(query if place is None else query.where(_request.c.id < place)).all()
-        found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], fits), reverse=True)
+        found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], texts), reverse=True)
         end = len(keys) < size
-        if len(found) > limit or end:
+        place = keys[-1][0] if keys else place
+        if len(found) > limit or end or time.monotonic() > until:
             break
-        place = keys[-1][0]
     shown = found[:limit]
     if len(found) > limit:
         place, end = shown[-1], False
@@ -133,7 +147,10 @@ def _conditions(selection: ExamSelection) -> ColumnElement[bool]:
         whole = exists().where(_patient.c.id == _request.c.patient, _patient.c.patient_id == selection.patient_id)
         retired = exists().where(_alias.c.patient == _request.c.patient, _alias.c.patient_id == selection.patient_id)
         where.append(or_(whole, retired, _has_step(begins(_step.c.patient_id, selection.patient_id))))
-    where += [exists().where(_term.c.patient == _request.c.patient, begins(_term.c.term, t)) for t in selection.terms]
+    if selection.terms:
+        of_patient = exists().where(_term.c.patient == _request.c.patient)
+        named = and_(*(of_patient.where(begins(_term.c.term, term)) for term in selection.terms))
+        where.append(or_(named, _request.c.patient.in_(padded(selection.fresh))) if selection.fresh else named)
     if step := _of_step(selection):
         where.append(_has_step(*step))
     return and_(*where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -104,6 +105,15 @@ class KnownVersion:
     path: str
     data_offset: int
     data_length: int
+
+
+class EarlierVersion(NamedTuple):
+    """A version of an object, and when it was received (UNIX seconds)."""
+
+    digest: bytes
+    state: str
+    path: str
+    received_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +234,14 @@ def purged_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     """Those of some spool files whose object was purged: they should be gone."""
     rows = select(_t.c.path).where(_HAS_FILE, _t.c.path.in_(padded(paths)), (_t.c.state + "") == InstanceState.PURGED)
     return set(connection.execute(rows).scalars())
+
+
+def earlier(connection: Connection, sop_instance_uid: str) -> list[EarlierVersion]:
+    """The versions of an object that were received, also those whose bytes are purged."""
+    query = select(_t.c.digest, _t.c.state, _t.c.path, _t.c.received_at).where(
+        _t.c.sop_instance_uid == sop_instance_uid
+    )
+    return [EarlierVersion(bytes(row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
 def newest_files(connection: Connection, limit: int) -> list[str]:

@@ -63,8 +63,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Blank:
-    """An empty file, open for writing. `born`: monotonic seconds."""
+class StartedFile:
+    """A file without content yet, open for writing. `born`: monotonic seconds."""
 
     path: Path
     descriptor: int
@@ -72,12 +72,14 @@ class _Blank:
     born: float
 
     @classmethod
-    def make(cls, folder: Path) -> _Blank:
+    def make(cls, folder: Path) -> StartedFile:
+        """Create one in a folder under a name that nobody has. Raises OSError."""
         path = folder / f"{uuid.uuid4().hex}.dcm"
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         return cls(path, os.open(path, flags, 0o600), False, time.monotonic())
 
     def discard(self) -> None:
+        """Close and remove it: it is not needed."""
         os.close(self.descriptor)
         self.path.unlink(missing_ok=True)
 
@@ -88,7 +90,7 @@ class SpoolFile:
     def __init__(
         self,
         root: Path,
-        blank: _Blank,
+        blank: StartedFile,
         head: bytes,
         check_room: Callable[[int], None] = lambda size: None,
         fresh: FreshBytes | None = None,
@@ -183,7 +185,7 @@ class Spool:
         self.memory = MemoryBudget()  # of the bytes of objects that are being received
         self._count = ahead
         self._known: set[Path] = set()
-        self._ahead: deque[_Blank] = deque()
+        self._ahead: deque[StartedFile] = deque()
         self._created = 0.0
         self._making = threading.Lock()
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="spool-ahead")
@@ -201,11 +203,15 @@ class Spool:
         if blank is None:
             folder = self._folder()
             try:
-                blank = _Blank.make(folder)
+                blank = StartedFile.make(folder)
             except OSError as error:
                 self._known.discard(folder)  # perhaps somebody tidied it away
                 raise _unavailable(error) from None
         return SpoolFile(self.root, blank, head, self.check_room, FreshBytes(self.memory) if fresh else None)
+
+    def new_path(self) -> Path:
+        """A name in the folder of this hour that nobody has. Raises SpoolUnavailable."""
+        return self._folder() / f"{uuid.uuid4().hex}.dcm"
 
     def check_room(self, size: int) -> None:
         """Raise SpoolUnavailable if the disk has no room for an object of so many bytes."""
@@ -225,7 +231,7 @@ class Spool:
         while self._ahead:
             self._ahead.popleft().discard()
 
-    def _take(self) -> _Blank | None:
+    def _take(self) -> StartedFile | None:
         """A file made ahead. An old one is left out, since the sweep may take it for a forgotten one."""
         while True:
             try:
@@ -240,10 +246,10 @@ class Spool:
         """Make empty files and sync their folder once for all of them. Failing costs nothing but the advantage."""
         if not self._making.acquire(blocking=False):
             return
-        blanks: list[_Blank] = []
+        blanks: list[StartedFile] = []
         try:
             folder = self._folder()
-            blanks = [_Blank.make(folder) for _ in range(self._count - len(self._ahead))]
+            blanks = [StartedFile.make(folder) for _ in range(self._count - len(self._ahead))]
             sync_folder(folder)
             self._ahead.extend(replace(blank, folder_synced=True) for blank in blanks)
         except (OSError, SpoolUnavailable):

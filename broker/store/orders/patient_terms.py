@@ -1,4 +1,8 @@
-"""Writes the words that people find patients by, and reads whose are still to be written."""
+"""Writes the words that people find patients by, and reads whose are still to be written.
+
+A new patient has none yet: they are many places of an index, so `orders.term_walk` writes those of many patients at
+once. Whoever searches looks at the attributes of these patients.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,10 @@ _REMOVE = Prepared(any=delete(_t).where(_t.c.patient == bindparam("patient")))
 _FINDABLE = Prepared(any=update(_patient).where(_patient.c.id == bindparam("row")).values(findable=true()))
 
 
-def write(connection: Connection, patient: int, terms: Sequence[str], *, new: bool = False) -> None:
-    """Write what a patient (row) is found by; of a `new` one nothing is there, and its row says that it is findable."""
-    if not new:
-        _REMOVE.count(connection, {"patient": patient})
-        _FINDABLE.count(connection, {"row": patient})
+def write(connection: Connection, patient: int, terms: Sequence[str]) -> None:
+    """Write what a known patient (row) is found by from now on."""
+    _REMOVE.count(connection, {"patient": patient})
+    _FINDABLE.count(connection, {"row": patient})
     for start in range(0, len(terms), _AT_ONCE):
         part = terms[start : start + _AT_ONCE]
         values = {f"term_{place}": term for place, term in enumerate(part)}
@@ -45,9 +48,10 @@ def forget(connection: Connection, patient: int) -> None:
     _REMOVE.count(connection, {"patient": patient})
 
 
-def unfindable(connection: Connection, limit: int) -> dict[int, Document]:
-    """Attributes of patients (rows) whose words are still to be written."""
-    query = select(_patient.c.id, _patient.c.attributes).where(~_patient.c.findable).order_by(_patient.c.id)
+def unfindable(connection: Connection, limit: int, *, newest: bool = False) -> dict[int, Document]:
+    """Attributes of patients (rows) whose words are still to be written: the oldest rows, or the newest ones."""
+    order = _patient.c.id.desc() if newest else _patient.c.id
+    query = select(_patient.c.id, _patient.c.attributes).where(~_patient.c.findable).order_by(order)
     return {row: documents.decode(text) for row, text in connection.execute(query.limit(limit))}
 
 
@@ -61,6 +65,11 @@ def make_findable(connection: Connection, terms: Mapping[int, Sequence[str]]) ->
     """Write the words of patients (rows). Who was written meanwhile, or is gone, stays as it is."""
     rows = padded(list(terms))
     query = select(_patient.c.id).where(_patient.c.id.in_(rows), ~_patient.c.findable).with_for_update()
-    still = list(connection.execute(query).scalars())
-    for row in still:
-        write(connection, row, terms[row])
+    still = padded(list(connection.execute(query).scalars()))
+    if not still:
+        return
+    connection.execute(delete(_t).where(_t.c.patient.in_(still)))
+    words = [{"patient": row, "term": term} for row in dict.fromkeys(still) for term in terms[row]]
+    if words:
+        connection.execute(insert(_t), words)
+    connection.execute(update(_patient).where(_patient.c.id.in_(still)).values(findable=true()))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, case, delete, insert, literal, select, text, true, update
+from sqlalchemy import Connection, Table, and_, bindparam, case, delete, insert, literal, select, update
 
 from broker.model.order import Order, OrderLinkKind, Patient, Procedure, Step, StepIndex, Written
 from broker.store.db import documents
-from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
 from broker.store.orders import patient_terms
 from broker.store.schema import tables
@@ -36,17 +35,7 @@ class _Saved:
 
 _AT: Any = bindparam("at")
 _COLUMNS = ("patient_id", "issuer", "attributes", "aliases")
-_PATIENT = _Saved(tables.patient, _COLUMNS, {"updated_at": _AT, "findable": true()}, {"updated_at": _AT})
-# in one statement: every new patient would cost one more way to the server
-_NEW_PATIENT = Prepared(
-    postgresql=text(
-        "WITH new AS (INSERT INTO patient (patient_id, issuer, attributes, aliases, updated_at, findable)"
-        " VALUES (:patient_id, :issuer, :attributes, :aliases, :at, true) RETURNING id),"
-        " said AS (INSERT INTO patient_term (patient, term)"
-        " SELECT new.id, word.term FROM new, unnest(CAST(:terms AS varchar[])) AS word (term))"
-        " SELECT id FROM new"
-    )
-)
+_PATIENT = _Saved(tables.patient, _COLUMNS, {"updated_at": _AT}, {"updated_at": _AT})
 _REQUEST = _Saved(
     tables.service_request,
     (
@@ -123,18 +112,19 @@ def ordered_again(connection: Connection, order: int, at: float) -> None:
 
 
 def save_patient(connection: Connection, patient: Patient, at: float, terms: Sequence[str] | None) -> int:
-    """Insert or update a patient; the row. `terms`: what people find it by; None: that has not changed."""
+    """Insert or update a patient; the row.
+
+    `terms`: what people find it by from now on. None: that has not changed, or it is new and `term_walk` writes them.
+    """
     values = {
         "patient_id": patient.patient_id,
         "issuer": patient.issuer,
         "attributes": documents.encode(patient.attributes),
         "aliases": documents.encode([[alias.number, alias.issuer] for alias in patient.aliases]),
     }
-    if patient.row is None and terms is not None and not is_sqlite(connection):
-        return int(_NEW_PATIENT.rows(connection, {**values, "at": at, "terms": list(terms)})[0][0])
     row = _PATIENT.save(connection, patient.row, at, values)
     if terms is not None:
-        patient_terms.write(connection, row, terms, new=patient.row is None)
+        patient_terms.write(connection, row, terms)
     return row
 
 

@@ -37,7 +37,7 @@ from broker.worklist.query.timezone import in_offset
 from broker.worklist.query.writing import identifier
 
 MOST_SHOWN = 200  # answers with their attributes
-LOOKED_THROUGH, PATIENCE = 20_000, 1.0  # candidates of one look, and the seconds after which it ends
+LOOKED_THROUGH, PATIENCE = 20_000, 0.2  # candidates of one look, and the seconds after which it ends
 IN_STEP = (STATIONS, START_DATE, "Modality")
 TYPED = (*IN_STEP, "PatientName", "PatientID", "AccessionNumber")  # keys that a person may type
 _SYNTAX = uids.IMPLICIT_LE

@@ -33,8 +33,11 @@ from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
+from broker.routing.adopting.adoption import Adoption
+from broker.routing.adopting.one_file import AdoptingDoor, door_of
 from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
+from broker.routing.reception import Reception
 from broker.routing.site import Site, destinations, site_in_force
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
@@ -46,6 +49,7 @@ from broker.status.lane_rates import LaneRates
 from broker.status.rates import Rates
 from broker.status.retention import Retention
 from broker.store.db.database import Database
+from broker.store.images.spool import Spool
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 from support.service.later import Maker, add_later
@@ -83,7 +87,8 @@ def _makers(
         web_address=settings.web.address,
         oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
-        examine=list, held=held_work(database, settings, site), retention=Retention(database, settings, tuple),
+        examine=list, held=held_work(database, settings, site),
+        adoption=adoption(database, settings, site), retention=Retention(database, settings, tuple),
         lane_rates=lane_rates or LaneRates(),
     )  # fmt: skip
     rooms = [partial(status.router, source), *(partial(room.router, context) for room in ROUTES)]
@@ -94,6 +99,17 @@ def held_work(database: Database, settings: Settings, site: InForce[Site]) -> He
     """What pages and REST do with held objects, on the spool below the data folder."""
     files = settings.service.data_dir / "spool"
     return HeldWork(database, files, lambda: site.value.rules, lambda: destinations(site.value), lambda: None)
+
+
+def adoption(database: Database, settings: Settings, site: InForce[Site]) -> Adoption:
+    """What takes in files that no row knows, with a door that opens when it is asked for."""
+
+    def door() -> AdoptingDoor:
+        spool = Spool(settings.service.data_dir / "spool", ahead=0)
+        rules = lambda: site.value.rules  # noqa: E731
+        return door_of(settings, database, Reception(database, spool, rules, settings.zone(), lambda: None), spool)
+
+    return Adoption(database, settings.service.data_dir, door)
 
 
 def application(

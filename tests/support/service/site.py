@@ -153,11 +153,11 @@ class Site:
         finally:
             connection.close()
 
-    def asked(self, path: str) -> httpx.Response:
-        """What the web answers to a user of this machine, over the control socket."""
+    def asked(self, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """What the web answers to a user of this machine, over the control socket; a `body` is posted."""
         transport = httpx.HTTPTransport(uds=str(self.data / "control.sock"))
         with httpx.Client(transport=transport, base_url="http://broker", timeout=20) as http:
-            return http.get(path)
+            return http.get(path) if body is None else http.post(path, json=body)
 
     def logged(self) -> str:
         """Everything the broker has printed."""

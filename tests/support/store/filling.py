@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL
 
+from broker.orders.term_walk import make_findable
+from broker.store.db.database import Database
+from broker.store.db.pace import Pace
+
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
 KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
+
+_STATUS = "CASE WHEN id % 50 > 0 THEN 'COMPLETED' WHEN id % 1000 = 0 THEN 'ARRIVED' ELSE 'SCHEDULED' END"
+YEAR = datetime.now(UTC).year - 3  # the first year of copies
+_PAST = f"({YEAR}0101 + 10000 * ({{0}} / 336 % 3) + 100 * ({{0}} % 12) + ({{0}} / 12) % 28)"
+_DAY = f"(CASE WHEN {{0}} % 100 = 0 THEN 20300301 + {{0}} / 100 % 28 ELSE {_PAST} END)"
+# copies as a hospital has them: on the days of three years and on eight stations, 49 of 50 are done, one in 100 is to
+# come, and no two messages came at once
+SPREAD = (
+    f"UPDATE scheduled_step SET start_at = {_DAY.format('id')} || '103000', status = {_STATUS} WHERE id > 1",
+    f"UPDATE step_station SET start_at = {_DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)"
+    " WHERE step > 1",
+    "UPDATE message SET received_at = received_at - 1000000 + id WHERE id > 1",
+    "UPDATE audit SET at = at - 1000000 + id WHERE id > 1",
+    "UPDATE mpps SET created_at = created_at - 1000000 + id, updated_at = updated_at - 1000000 + id WHERE id > 1",
+)
 
 
 def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
@@ -18,6 +38,7 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
 
     `changes`: texts of the first order, and the SQL that stands in their place in copy number `n.value` (from 1).
     """
+    _name(f"sqlite:///{database}")
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-400000")
@@ -41,6 +62,7 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
 
 def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
     """As `fill`, in a database of PostgreSQL that nobody else uses."""
+    _name(url)
     digest = "sha256(convert_to(CAST(n.value AS TEXT), 'UTF8'))"
     with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:", 1)) as connection:
         connection.execute("SET synchronous_commit = off")
@@ -64,6 +86,13 @@ def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
                 connection.execute(
                     SQL(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {count})")  # type: ignore[arg-type]
                 )
+
+
+def _name(url: str) -> None:
+    """Write the words of the first patient, which a broker that ended at once has not: copies are found as it is."""
+    database = Database(url)
+    make_findable(Pace(database))
+    database.close()
 
 
 def _has_copies(table: str, columns: Sequence[str], first: Sequence[object] | None) -> bool:

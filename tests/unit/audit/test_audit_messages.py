@@ -48,6 +48,7 @@ TABLE = [
     ("audit.thinned", "audit", "110101", None, "R", "0"),
     ("job.discarded", "job", "110103", None, "D", "0"),
     ("job.released", "job", "110103", None, "U", "0"),
+    ("objects.adopted", "objects", "110103", None, "U", "0"),
     ("objects.received", "study", "110104", None, "C", "0"),
     ("objects.purged", "objects", "110103", None, "D", "0"),
     ("objects.thinned", "objects", "110103", None, "D", "0"),

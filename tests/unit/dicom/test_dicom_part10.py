@@ -24,7 +24,7 @@ DATA = b"\x08\x00\x16\x00UI\x1a\x001.2.840.10008.5.1.4.1.1.2\x00"
 
 
 def element(number: int, vr: bytes, value: bytes) -> bytes:
-    if vr in (b"OB", b"UN"):
+    if vr in (b"OB", b"UN", b"UR"):
         return struct.pack("<HH2sHI", 2, number, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
@@ -46,8 +46,40 @@ def read(tmp_path: Path, content: bytes) -> part10.FileHeader | None:
 
 def test_what_we_write_is_what_we_read(tmp_path: Path) -> None:
     head = part10.header(CT, "1.2.3", uids.IMPLICIT_LE, "MODALITY")
-    assert read(tmp_path, head + DATA) == part10.FileHeader(CT, "1.2.3", uids.IMPLICIT_LE, len(head), len(DATA))
+    first = (CT, "1.2.3", uids.IMPLICIT_LE)
+    assert read(tmp_path, head + DATA) == part10.FileHeader(*first, len(head), len(DATA), "MODALITY")
     assert part10.read(str(tmp_path / "file")) is not None
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.9", "2001:db8::7", "::1"])
+def test_who_sent_it_to_whom_and_from_where_comes_back(tmp_path: Path, address: str) -> None:
+    head = part10.header(CT, "1.2.3", uids.IMPLICIT_LE, "MODALITY", "BROKER", address)
+    found = read(tmp_path, head + DATA)
+    assert found == part10.FileHeader(
+        CT, "1.2.3", uids.IMPLICIT_LE, len(head), len(DATA), "MODALITY", "BROKER", address
+    )
+    theirs = read_file_meta_info(str(tmp_path / "file"))
+    assert (theirs.SourceApplicationEntityTitle, theirs.ReceivingApplicationEntityTitle) == ("MODALITY", "BROKER")
+    written = theirs.get("SourcePresentationAddress", "")
+    assert str(written) == (f"dicom://[{address}]" if ":" in address else f"dicom://{address}" if address else "")
+    assert theirs.FileMetaInformationGroupLength == len(head) - 144
+
+
+@pytest.mark.parametrize(
+    ("title", "address"),
+    [
+        (b"A" * 17, b"dicom://host.example"),
+        (b"A\\B", b"http://10.0.0.1"),
+        (b"A\x1bB", b"dicom://10.0.0.1:104/x"),
+        (b"\xff\xfe", b"10.0.0.1"),
+        (b"   ", b"dicom://" + b"1" * 50_000),
+    ],
+)
+def test_a_sender_that_cannot_be_is_none(tmp_path: Path, title: bytes, address: bytes) -> None:
+    more = element(0x16, b"AE", title), element(0x18, b"AE", title), element(0x26, b"UR", address)
+    found = read(tmp_path, meta(*more) + DATA)
+    assert found is not None
+    assert (found.source_ae, found.receiving_ae, found.source_address) == ("", "", "")
 
 
 def test_every_sample_of_pydicom_is_read_as_pydicom_does() -> None:

@@ -86,7 +86,7 @@ class FoundExams(BaseModel):
     after: str | None = Field(description="For the next page; null behind the last exam")
     total: int = Field(description="Exams that match, as far as they were counted")
     counted_all: bool
-    not_findable_yet: int = Field(description="Patients whose names an update of the broker still makes findable")
+    not_findable_yet: int = Field(description="New or updated patients whom no name finds yet; usually none")
 
 
 class SourceView(BaseModel):

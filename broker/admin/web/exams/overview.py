@@ -81,7 +81,7 @@ class ShownExam:
 class ExamsView:
     """A page of exams. `forgotten`: the address holds a search that cannot be read here.
 
-    `looks_on`: the page is short, the next one looks further back. `unfindable`: patients still to be made findable.
+    `looks_on`: the page is short, the next one looks further back. `unfindable`: patients whom no name finds yet.
     """
 
     listing: Listing[ShownExam]

@@ -40,9 +40,11 @@ from broker.errors import BadContent, ConfigurationError, Unavailable
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
+from broker.routing.adopting.adoption import Adoption
 from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
 from broker.routing.site import NODES, Site, destinations, first_import, site_in_force
+from broker.service.alone.own_door import OwnDoor
 from broker.settings import Settings
 from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
@@ -55,6 +57,21 @@ from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
 ADMIT = "/api/v1/nodes/admit"
+_ROOMS = (
+    audit,
+    fsck,
+    mapping_drafts,
+    mappings,
+    rule_drafts,
+    site,
+    knocking,
+    nodes,
+    node_tests,
+    retention,
+    tokens,
+    users,
+    sessions,
+)
 
 
 def request(
@@ -73,7 +90,7 @@ def request(
     try:
         return asyncio.run(ask())
     finally:
-        app.state.audit.flush()
+        app.state.door.close()
 
 
 def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]) -> Iterator[str]:
@@ -97,9 +114,10 @@ def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]
 
 
 def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
-    """The routes that need nothing but the database. A `newcomer` joins the nodes of the site file, if none is stored.
+    """The routes that need nothing but database and spool.
 
-    Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
+    A `newcomer` joins the nodes of the site file, if none is stored. Otherwise it would be the only node, and the next
+    start would not read the others. Raises ConfigurationError.
     """
     folder, own = settings.service.site.parent, tls_files(settings.dicom.tls)
     remotes = Remotes(settings.dicom.ae_title, own, folder)
@@ -113,6 +131,8 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
         directory.take(in_force.value.nodes)
     factors = SecondFactors(Seal(_no_key), (), "")
+    book = AuditBook(database)
+    door = OwnDoor(settings, database, in_force, directory, book)
     context = AdminContext(
         database=database,
         settings=settings,
@@ -128,31 +148,18 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         secret=b"",
         wake=lambda: None,
         write_behind=lambda: None,
-        audit=AuditBook(database),
+        audit=book,
         examine=list,
         held=_held_work(database, settings, in_force),
+        adoption=Adoption(database, settings.service.data_dir, door.open),
         retention=Retention(database, settings, tuple),
     )
     app = FastAPI()
-    app.state.audit = context.audit
+    app.state.audit, app.state.door = book, door
     app.state.sharing = Sharing(lambda request: None)
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (
-        audit,
-        fsck,
-        mapping_drafts,
-        mappings,
-        rule_drafts,
-        site,
-        knocking,
-        nodes,
-        node_tests,
-        retention,
-        tokens,
-        users,
-        sessions,
-    ):
+    for room in _ROOMS:
         add_routes(app, room.router(context))
     return app
 

@@ -8,7 +8,7 @@ from support.tree import BROKER, TESTS, dotted, imports, modules, name, text
 
 MAX_MODULES, MAX_LINES = 16, 2500  # of one folder, packages below it aside
 # what starts a process, or is loaded by name: the command line, a worker, Alembic
-ENTRIES = ("broker.__main__", "broker.service.workers.starting", "broker.store.db.migrations.env")
+ENTRIES = ("broker.__main__", "broker.service.workers.worker", "broker.store.db.migrations.env")
 MOST_FAR = 36  # may only shrink
 
 KNOWN = {dotted(path): path for path in modules()}

@@ -1,8 +1,10 @@
 """Lets a person see where the threads of a running broker stand, also of one whose event loop hangs.
 
 Each process of the broker keeps a file in the data folder and writes where each of its threads stands to it, on
-SIGUSR1: by faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told,
-no values. All processes are asked at once, and one that does not answer keeps no other one away.
+SIGUSR1. The signal interrupts nothing: it is held back in all threads, and one waits for it, which looks at the others
+while it holds the interpreter lock. To look without that lock reads frames that others change, and may crash.
+Files, lines and functions are told, no values. All processes are asked at once. One that does not answer (it is
+stopped, or C code does not give the lock back) keeps no other one away.
 """
 
 from __future__ import annotations
@@ -12,16 +14,21 @@ import faulthandler
 import os
 import re
 import signal
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 NAME, OF_WORKER = "threads.txt", "threads.{}.txt"
 MOST = 4 * 1024**2  # bytes that are read of all processes; each has its share, and none more than MOST_OF_ONE
 MOST_OF_ONE = 1024**2
 PATIENCE, LOOK = 3.0, 0.05  # seconds for the answers, and between two looks
+LEAVING = 1.0  # seconds for the end of the thread that answers, which may hang in the disk
 HEAD = "process {}\n"  # who asks sends no signal to a process that has not said that it takes it
 _HEAD = re.compile(rb"process (\d{1,10})\n")
 _NUMBER = re.compile(r"threads\.(\d{1,5})\.txt")
@@ -55,36 +62,67 @@ def file_of(folder: Path, number: int) -> Path:
     return folder / (NAME if number == 1 else OF_WORKER.format(number))
 
 
-def not_ended_by_it() -> None:
-    """Ignore SIGUSR1 from here on, where this process does not answer it: it ends whoever knows nothing of it."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+def hold_back() -> None:
+    """Let SIGUSR1 wait until a thread takes it. Call it before any other thread is: new ones do as who began them.
+
+    Without it the signal ends a process that starts or ends. Programs that are started may inherit it, to no harm.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
 
 @contextmanager
 def dumping(folder: Path, number: int = 1) -> Iterator[None]:
     """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance.
 
-    Afterwards it is what it was before (`not_ended_by_it`): it may be on its way while the context closes.
+    `hold_back` was called before. What comes when the context has closed is never delivered.
     The first process takes away what killed workers left, so it enters before it starts others.
     """
     if number == 1:
         for left in folder.glob(OF_WORKER.format("*")):
             left.unlink(missing_ok=True)
     path = file_of(folder, number)
-    try:
-        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-    except OSError:
+    over = threading.Event()
+    with ExitStack() as stack:
+        try:
+            out = stack.enter_context(open(path, "wb", buffering=0, opener=_private))
+            stack.callback(path.unlink, missing_ok=True)
+            seen = stack.enter_context(_in_memory())
+            thread = threading.Thread(target=_answer, args=(out, seen, over), name="threads", daemon=True)
+            thread.start()
+            stack.callback(_end, thread, over)
+            out.write(HEAD.format(os.getpid()).encode())  # from here on the signal is sent
+        except (OSError, RuntimeError):  # no room, no descriptor, no thread
+            stack.close()
         yield
-        return
-    try:
-        faulthandler.register(signal.SIGUSR1, file=out, all_threads=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_APPEND, 0o600)
+
+
+def _in_memory() -> IO[bytes]:
+    if sys.platform == "linux":
+        return open(os.memfd_create("threads"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _answer(out: IO[bytes], seen: IO[bytes], over: threading.Event) -> None:
+    """Write where all threads stand at each signal; by way of memory, since none runs meanwhile and a disk may hang."""
+    while signal.sigwait({signal.SIGUSR1}) and not over.is_set():
+        seen.seek(0)
+        seen.truncate()
+        faulthandler.dump_traceback(seen, all_threads=True)
+        seen.seek(0)
         with suppress(OSError):
-            os.write(out, HEAD.format(os.getpid()).encode())  # from here on it is sent
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        faulthandler.unregister(signal.SIGUSR1)
-        os.close(out)
+            out.write(seen.read())
+
+
+def _end(thread: threading.Thread, over: threading.Event) -> None:
+    """End the thread that answers, and wait for it as long as it does not hang in the disk."""
+    over.set()
+    if thread.ident is not None and thread.is_alive():
+        signal.pthread_kill(thread.ident, signal.SIGUSR1)
+    thread.join(LEAVING)
 
 
 def seats(folder: Path, process: int) -> list[Seat]:

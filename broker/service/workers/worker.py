@@ -1,6 +1,6 @@
 """Runs a further process on the same DICOM ports: it receives and answers; the first process does all the rest.
 
-Begun by `service.workers.starting` in a process of its own.
+`python -m broker.service.workers.worker FD`, where FD is its end of a socket to the first process.
 When FD closes, the first process is gone and this one ends at once. What it acknowledged is on stable storage, and a
 broker that is gone must not answer.
 """
@@ -11,6 +11,7 @@ import asyncio
 import os
 import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation, loop
-from broker.service.doctor.threads import dumping
+from broker.service.doctor.threads import dumping, hold_back
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.stalls import StallWatch
@@ -127,6 +128,7 @@ async def _serve(task: Task, channel: socket.socket) -> int:
 
 def main(descriptor: int) -> int:
     """Be the worker at the other end of an inherited socket; the exit code."""
+    hold_back()  # libuv let it inherit nothing that was held back
     channel = socket.socket(fileno=descriptor)
     task = Task.receive(channel)
     if task is None:
@@ -136,3 +138,7 @@ def main(descriptor: int) -> int:
     telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
     with dumping(task.settings.service.data_dir, task.number), exporting(task.settings.traces, task.number):
         return loop.run(_serve(task, channel))
+
+
+if __name__ == "__main__":
+    loop.leave(main(int(sys.argv[1])))

@@ -152,7 +152,7 @@ class Workers(Collector):
                 sys.executable,
                 "-P",
                 "-m",
-                "broker.service.workers.starting",
+                "broker.service.workers.worker",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(), self._lock),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,7 +1,9 @@
 """Lets a person see where the threads of a running broker stand, also of one whose event loop hangs.
 
-The broker keeps the file `threads.txt` in its data folder and writes where each thread stands to it, on SIGUSR1: by
-faulthandler, which needs neither the loop nor the interpreter lock. Files, lines and functions are told, and no values.
+The broker keeps the file `threads.txt` in its data folder and writes where each thread stands to it, on SIGUSR1. The
+main thread does that between two instructions, also while the loop hangs: other threads stand still then. (Outside of
+the interpreter lock they do not, and a look at their frames may end the process.) A broker that keeps the lock in one
+call does not answer. Files, lines and functions are told, and no values.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 NAME = "threads.txt"
 MOST = 1024**2  # bytes that are read
@@ -22,23 +25,30 @@ HEAD = "process {}\n"  # who asks sends no signal to a process that has not said
 
 @contextmanager
 def dumping(folder: Path) -> Iterator[None]:
-    """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance."""
+    """Answer SIGUSR1 of the user of this broker while the context is open. A disk that is full is no hindrance.
+
+    For the main thread.
+    """
     path = folder / NAME
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     except OSError:
         yield
         return
+
+    def write(_signal: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            faulthandler.dump_traceback(number, all_threads=True)
+
+    before = signal.signal(signal.SIGUSR1, write)
     try:
-        os.write(number, HEAD.format(os.getpid()).encode())
-        faulthandler.register(signal.SIGUSR1, file=number, all_threads=True)
-        yield
-    except OSError:
+        with suppress(OSError):
+            os.write(number, HEAD.format(os.getpid()).encode())  # from here on it is sent
         yield
     finally:
-        faulthandler.unregister(signal.SIGUSR1)
-        os.close(number)
         path.unlink(missing_ok=True)
+        signal.signal(signal.SIGUSR1, before)
+        os.close(number)
 
 
 def dump(folder: Path, process: int) -> str:

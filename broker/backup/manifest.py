@@ -19,7 +19,7 @@ from broker.errors import BadContent
 FILE = "manifest.json"
 MISSING_TOLD = 1000  # objects without a file that are named
 MAX_MANIFEST = 1 << 20  # bytes
-_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
+_NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z)(?:-([0-9]{1,9}))?")
 
 
 class Manifest(BaseModel):
@@ -83,7 +83,14 @@ def read(folder: Path) -> Manifest:
 
 def backups(folder: Path) -> list[Path]:
     """The whole backups in a folder, the oldest first. Raises OSError."""
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / FILE).is_file())
+    whole = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / FILE).is_file()]
+    return sorted(whole, key=_when)
+
+
+def _when(folder: Path) -> tuple[str, int]:
+    """The second of a backup and its number in it: the tenth comes behind the ninth."""
+    named = _NAME.fullmatch(folder.name)
+    return (named[1], int(named[2] or 1)) if named else ("", 0)
 
 
 def newest(folder: Path) -> Path:

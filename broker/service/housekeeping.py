@@ -33,7 +33,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     cancels *         hour    500 rows            16 to 512         ix_tombstone_at
     appointments *    hour    500 rows            16 to 512         ix_appointment_at
     authorities       10 s    2000 rows           8 numbers or more primary keys, numbers of orders and patients
-    patient words     2 s     512 patients        16 to 512         ix_patient_unfindable; nothing once all have them
+    patient words     30 s    512 patients        16 to 512         ix_patient_unfindable; nothing once all have them
     closing: images   15 s    500 steps           one order         ix_step_station_search, ix_instance_study_...
     closing: time     300 s   500 steps           one order         ix_scheduled_step_start
     closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
@@ -83,7 +83,7 @@ from broker.store.worklist.outage_keeper import CopyKeeper
 DAY, HOUR = 86_400.0, 3600.0  # seconds
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
 JOIN_EVERY = 10.0  # seconds between two looks whether names of authorities are to be joined
-WORDS_EVERY = 2.0  # seconds between two looks for new patients: until then each search looks at them itself
+WORDS_EVERY = 30.0  # seconds between two looks for new patients: many at once, until then each search looks at them
 LEVELS_EVERY = 1.0  # seconds between two looks whether a series or study is complete
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one

@@ -196,3 +196,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_words(house: House) ->
     (house.folder / "file").write_text("")
     with pytest.raises(BrokerError, match="file"):
         making.make(house.settings, None, house.folder / "file")
+
+
+def test_backups_of_one_second_stand_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
+    names = ["20261203T144133Z", *(f"20261203T144133Z-{number}" for number in range(2, 12)), "20261203T144134Z"]
+    for name in (*reversed(names), "20261203T144133Z.part", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / manifest.FILE).touch()
+    assert [path.name for path in manifest.backups(tmp_path)] == names
+    assert manifest.newest(tmp_path).name == names[-1]

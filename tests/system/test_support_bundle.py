@@ -10,7 +10,6 @@ import stat
 import sys
 import tarfile
 import threading
-import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,8 @@ import pytest
 from support.peers.tools import wait_until
 from support.service.canaries import PATIENT_DATA, TOKEN, filled, rows, told
 from support.service.site import Site
+
+from broker.service.doctor import threads
 
 RUNNING = {"processes.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
 ALWAYS = {"versions.json", "packages.json", "settings.json", "doctor.json", "machine.json", "files.json"}
@@ -43,6 +44,11 @@ def made(site: Site, name: str, *more: str | Path, wait: int = 110) -> dict[str,
     missing: dict[str, Any] = json.loads(parts["missing.json"])
     assert [line.split(":")[1].strip() for line in ran.stdout.splitlines()[1:]] == list(missing)
     return parts
+
+
+def _workers(site: Site) -> list[int]:
+    """The workers that answer the signal, in the order of their numbers."""
+    return [seat.process for seat in threads.seats(site.data, site.listeners["pid"])[1:]]
 
 
 def test_a_bundle_of_a_broker_full_of_patients_names_none(tmp_path: Path, database_url: str) -> None:
@@ -124,51 +130,62 @@ def test_of_a_broker_that_stands_still(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_of_two_processes_of_which_one_stands_still(tmp_path: Path, database_url: str) -> None:
-    """The stopped one is named, and where the other one stands is told all the same."""
-    with Site(tmp_path / "site", config={"service": {"workers": 2}}, database_url=database_url) as site:
+def test_of_processes_of_which_some_stand_still(tmp_path: Path, database_url: str) -> None:
+    """The stopped ones are named, and where the other one stands is told all the same."""
+    with Site(tmp_path / "site", config={"service": {"workers": 3}}, database_url=database_url) as site:
         first = site.listeners["pid"]
-        (second,) = (child.pid for child in psutil.Process(first).children())
-        both = made(site, "both.tar.gz")
+        both = made(site, "all.tar.gz")
         assert "threads.txt" not in json.loads(both["missing.json"])
         parts = [part.partition("\n") for part in both["threads.txt"].split("=== ")[1:]]
-        assert [head for head, _, _ in parts] == [f"first process ({first})", f"worker 2 (process {second})"]
+        heads = [head for head, _, _ in parts]
+        processes = [one["process"] for one in json.loads(both["processes.json"])]
+        assert processes[0] == first
+        assert sorted(processes[1:]) == sorted(child.pid for child in psutil.Process(first).children())
+        second, third = (int(head.removesuffix(")").rpartition(" ")[2]) for head in heads[1:])
+        assert {second, third} == set(processes[1:])
+        assert heads == [f"first process ({first})", f"worker 2 (process {second})", f"worker 3 (process {third})"]
         for _, _, text in parts:
             assert re.search(r"File .*service/loop.py", text)
-        assert [one["process"] for one in json.loads(both["processes.json"])] == [first, second]
-        os.kill(second, signal.SIGSTOP)  # it is killed once it was silent for 15 s
-        began = time.monotonic()
-        stopped = made(site, "stopped.tar.gz")
-        assert time.monotonic() - began < 15
+        for process in (first, second):  # the first one, which would kill the second one, stands still before it
+            os.kill(process, signal.SIGSTOP)
+        try:
+            stopped = made(site, "stopped.tar.gz", wait=10)
+        finally:
+            for process in (second, first):
+                os.kill(process, signal.SIGCONT)
         assert json.loads(stopped["missing.json"])["threads.txt"] == (
-            f"no answer within 3 s of worker 2 (process {second})"
+            f"no answer within 3 s of first process ({first}), worker 2 (process {second})"
         )
-        first_part, second_part = stopped["threads.txt"].split("=== ")[1:]
-        assert re.search(r"File .*service/loop.py", first_part)
-        assert "has not answered within 3 s" in second_part
-        assert "T (stopped)" in stopped["processes.json"]
-        wait_until(lambda: [one.pid for one in psutil.Process(first).children()] not in ([second], []), 60, "another")
-        wait_until(lambda: "worker 2" in made(site, f"{time.monotonic_ns()}.tar.gz")["threads.txt"], 30, "it tells")
+        one, two, three = stopped["threads.txt"].split("=== ")[1:]
+        assert "has not answered within 3 s" in one
+        assert "has not answered within 3 s" in two
+        assert re.search(r"File .*service/loop.py", three)
+        assert stopped["processes.json"].count("T (stopped)") == 2
+        os.kill(second, signal.SIGKILL)
+        wait_until(lambda: _workers(site) not in ([second, third], [third]), 60, "another one is started and answers")
+        assert f"worker 2 (process {_workers(site)[0]})" in made(site, "another.tar.gz")["threads.txt"]
     assert list(site.data.glob("threads*")) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database_url: str) -> None:
-    """All processes get it while they do not answer it yet; also a worker that imports what it needs."""
+    """All processes get it, 20 times a second and more: while they start, answer and end."""
     site = Site(tmp_path / "site", config={"service": {"workers": 2}}, database_url=database_url)
     over, sent = threading.Event(), Counter[int]()
 
-    def ignores_it(process: int) -> bool:
-        mask = re.search(r"^SigIgn:\s*(\w+)$", Path(f"/proc/{process}/status").read_text("ascii"), re.M)
+    def holds_it_back(process: int) -> bool:
+        mask = re.search(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{process}/status").read_text("ascii"), re.M)
         return mask is not None and bool(int(mask[1], 16) >> signal.SIGUSR1 - 1 & 1)
 
     def signals() -> None:
-        while not over.wait(0.01):
+        held: set[int] = set()  # once it holds it back it gets it to its end
+        while not over.wait(0.02):
             first = site.process.pid if site.process is not None else 0
             with suppress(OSError, psutil.Error):
                 for process in (first, *(child.pid for child in psutil.Process(first).children())):
-                    if ignores_it(process):
+                    if process in held or holds_it_back(process):
+                        held.add(process)
                         os.kill(process, signal.SIGUSR1)
                         sent[process] += 1
 
@@ -178,8 +195,8 @@ def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database
         with site:
             first = site.listeners["pid"]
             children = {child.pid for child in psutil.Process(first).children()}
-            wait_until(lambda: len(list(site.data.glob("threads*"))) == 2, 60, "both answer it")
-            assert all(sent[one] for one in (first, *children))
+            for file in ("threads.txt", "threads.2.txt"):
+                wait_until(lambda file=file: (site.data / file).read_text().count("Current thread") > 20, 60, "answers")
             assert site.process is not None
             site.process.terminate()
             assert site.process.wait(60) == 0
@@ -187,6 +204,7 @@ def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database
         over.set()
         sender.join()
     assert sent.keys() == {first, *children}  # none was started again
+    assert all(count > 20 for count in sent.values())
     assert not re.search(r"worker\.(died|given_up|defect|stuck|failed)|Traceback", site.logged())
 
 

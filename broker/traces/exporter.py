@@ -8,11 +8,14 @@ once that it fails and once that it works again. At its end a process waits for 
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import httpx
 
@@ -24,6 +27,7 @@ from broker.traces.spans import TraceSpan
 MOST, BATCH = 4096, 512  # spans that wait, and of one request
 EVERY = 1.0  # seconds in which spans are gathered
 PATIENCE = 5.0  # seconds for each step of a request
+WHOLE = 15.0  # seconds for a whole request; a collector may send its answer byte by byte
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a batch is sent again
 LEAVING = 2.0  # seconds for the last spans
 _NAME = re.compile(r"[0-9a-f]{1,32}")  # a correlation; that of a job stands in the database
@@ -47,6 +51,7 @@ class Exporter:
         self._stopping = threading.Event()
         self._until = float("inf")
         self._failing = False
+        self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 
     def start(self) -> None:
@@ -99,12 +104,30 @@ class Exporter:
 
     def _post(self, client: httpx.Client, body: bytes) -> tuple[str, bool]:
         """What kept it from being taken, as a code, and whether it may be taken later. The answer is not read."""
+        limit = threading.Timer(WHOLE, self._break_off)
+        limit.daemon = True
+        limit.start()
         try:
-            with client.stream("POST", self._url, content=body, headers=self._headers) as answer:
+            with client.stream(
+                "POST", self._url, content=body, headers=self._headers, extensions={"trace": self._connected}
+            ) as answer:
                 status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # also of names that are none
             return type(error).__name__, True
+        finally:
+            limit.cancel()
         return ("", False) if 200 <= status < 300 else (f"status-{status}", status in _AGAIN)
+
+    def _connected(self, event: str, info: Mapping[str, Any]) -> None:
+        """Keep the socket of a new connection."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _break_off(self) -> None:
+        """End the connection under a request that takes too long; its thread reads an end then."""
+        if self._socket is not None:
+            with suppress(OSError):  # it has ended since
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _tell(self, problem: str) -> None:
         """Log that it fails, and that it works again; each once."""

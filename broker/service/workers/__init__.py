@@ -1,5 +1,5 @@
 """Further processes of `[service] workers`, which receive and answer on the same DICOM ports.
 
-Open `workers.py` first (the first process starts and hears them), then `worker.py` (such a process, begun by
-`starting.py`), then `channel.py` (what both say to each other).
+Open `workers.py` first (the first process starts and hears them), then `worker.py` (such a process), then `channel.py`
+(what both say to each other).
 """

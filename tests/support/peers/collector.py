@@ -32,12 +32,14 @@ class Told:
 
 @dataclass
 class Collector:
-    """What it was sent. `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end."""
+    """What it was sent. `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end; `drips`: they begin
+    byte by byte."""
 
     url: str = ""
     status: int = 200
     hangs: bool = False
     endless: bool = False
+    drips: bool = False
     spans: list[Told] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -92,6 +94,8 @@ def collecting(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
             if collector.hangs:
                 over.wait(60)
                 return
+            while collector.drips and not over.wait(0.05):
+                self.wfile.write(b"H")
             status = collector.status if self.path == "/v1/traces" else 404
             if status == 200:
                 collector.headers.append(dict(self.headers.items()))

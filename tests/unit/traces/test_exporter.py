@@ -132,6 +132,19 @@ def test_an_endless_answer_holds_nobody(collector: Collector) -> None:
     assert not exporter._thread.is_alive()
 
 
+def test_an_answer_byte_by_byte_holds_nobody_for_long(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, so no step of the request takes too long: the whole does."""
+    monkeypatch.setattr(exporting, "WHOLE", 0.5)
+    collector.drips = True
+    exporter = Exporter(TracesSection(endpoint=collector.url), encode)
+    exporter.take(span())
+    exporter.start()
+    wait_until(lambda: collector.asked == 2, 20, "it is sent again")
+    collector.drips = False
+    wait_until(lambda: len(collector.spans) == 1, 20, "it is taken")
+    exporter.stop()
+
+
 def test_a_certificate_that_nobody_vouches_for_gets_neither_spans_nor_the_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,15 +73,29 @@ class Work(Protocol):
     """What a job tells of itself: `lane` is its kind and its node, `correlation` the name of the work that made it."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """What is delivered, like `object`."""
+        ...
+
     @property
-    def lane(self) -> str: ...
+    def lane(self) -> str:
+        """The kind and the node, as `kind:node`."""
+        ...
+
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> int:
+        """How often it was tried before."""
+        ...
+
     @property
-    def created_at(self) -> float: ...
+    def created_at(self) -> float:
+        """When it was queued, in seconds since 1970."""
+        ...
+
     @property
-    def correlation(self) -> str: ...
+    def correlation(self) -> str:
+        """The name of the work that made it."""
+        ...
 
 
 class Sink(Protocol):

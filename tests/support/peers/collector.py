@@ -32,8 +32,11 @@ class Told:
 
 @dataclass
 class Collector:
-    """What it was sent. `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end; `drips`: they begin
-    byte by byte."""
+    """What it was sent.
+
+    `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end; `drips`: they come byte by
+    byte.
+    """
 
     url: str = ""
     status: int = 200

@@ -314,6 +314,8 @@ WRITER_COMMITS = Counter("broker_store_commits", "Database commits", ["outcome"]
 SPOOL_CLOCK_AHEAD = Gauge(
     "broker_spool_clock_ahead_seconds", "By how much the clock of the spool's file system is ahead of this machine's"
 )
+SPANS_SENT = Counter("broker_spans_sent", "Spans that the collector of traces took")
+SPANS_DROPPED = Counter("broker_spans_dropped", "Spans that it did not get", ["reason"])
 CLOCK_STEPS = Counter("broker_clock_steps", "Steps of a clock, of more than a few seconds", ["clock", "direction"])
 
 # there before the first event: `increase` does not see the one with which a series begins

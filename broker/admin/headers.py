@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import correlation
+from broker.traces import spans
+from broker.traces.spans import SpanKey, TracedStep
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -19,6 +23,10 @@ HEADERS = {
 
 
 STRICT = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")  # OWASP ASVS 5.0 §3.4.1
+
+_UNMEASURED = ("/health/", "/metrics", "/static/")  # asked every few seconds, or with each page
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context 3.2
 
 
 class Hardened:
@@ -57,7 +65,24 @@ class Correlated:
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault(correlation.HEADER, name)
+                spans.note(SpanKey.HTTP_STATUS, message["status"])
             await send(message)
 
         correlation.begin(name)  # to the end of the task: a defect is told behind all middleware
-        await self._app(scope, receive, named)
+        with spans.span(None if scope["path"].startswith(_UNMEASURED) else TracedStep.HTTP) as span:
+            try:
+                await self._app(scope, receive, named)
+            finally:
+                if spans.measuring():
+                    _describe(span, scope)
+
+
+def _describe(span: spans.TraceSpan | spans.NoSpan, scope: Scope) -> None:
+    """Tell the method and the route of a request, as the broker declares them; its path may name a patient.
+
+    A caller's own trace is linked if `traceparent` has the right form. It decides neither our trace nor our share.
+    """
+    span.note(SpanKey.METHOD, spans.word(scope["method"], _METHODS))
+    span.note(SpanKey.ROUTE, getattr(scope.get("route"), "path", "") or "none")
+    if (found := _TRACEPARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))) and int(found[1], 16):
+        span.follow(found[0])

@@ -88,8 +88,10 @@ def _configuration_error(error: ConfigurationError) -> typer.Exit:
 @app.command()
 def serve(config: Config = None) -> None:
     """Run the broker until it is stopped (SIGTERM, Ctrl-C)."""
+    from broker.service.doctor.threads import hold_back
     from broker.settings import load
 
+    hold_back()  # before there are threads
     with exit_on_error():
         settings = load(config)  # a mistake shows before anything heavy is imported
         from broker.service.loop import leave

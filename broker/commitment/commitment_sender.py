@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
-from broker import correlation, faults, telemetry
+from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.commitment.data_sets import write_request
 from broker.commitment.report_scp import ReportReceiver
@@ -31,6 +31,7 @@ from broker.store.commitments import asks, requests
 from broker.store.commitments.states import AskState
 from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.traces import spans
 
 _SYNTAXES = (uids.EXPLICIT_LE, uids.IMPLICIT_LE)
 ASKING = Proposal(uids.STORAGE_COMMITMENT, _SYNTAXES)
@@ -122,7 +123,7 @@ class CommitmentSender:
                 asked = False
                 for job in jobs:
                     if self._may_begin(node, feed):
-                        with correlation.during(job.correlation):
+                        with spans.attempt(job):
                             end = await self._do(feed, job, self._ask(association, context, job))
                         asked = asked or end.state is JobState.DONE
                 if asked:
@@ -172,7 +173,7 @@ class CommitmentSender:
             context = context or association.context(uids.STORAGE_COMMITMENT)
             for job in jobs:
                 if self._may_begin(node, feed):
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         await self._do(feed, job, self._tell(association, context, job))
 
     async def _tell(self, association: Association, context: PresentationContext | None, job: Job) -> JobEnd:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from broker import correlation, faults, telemetry
+from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.converted_source import NOT_CONVERTIBLE, ConvertedSource, conversion_note
 from broker.delivery.object_feed import Batch, ObjectFeed
@@ -36,6 +36,7 @@ from broker.store.db.database import Database
 from broker.store.images.instances import StoredObject
 from broker.store.images.spool import Spool
 from broker.store.jobs import Job
+from broker.traces import spans
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
 
@@ -203,14 +204,14 @@ class _Sending:
                 source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         self._spoiled(job, source, damage)
                     continue
                 try:
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         await self._send_one(job, source)
                 except SpoiledObject as error:
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         self._spoiled(job, source, error.code)
                     raise _CutShort([*((job, item) for job, item, _ in ready[number + 1 :]), *self._later]) from error
         finally:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from broker import correlation, faults, telemetry
+from broker import faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.targets import known, looked_up
 from broker.dicom import uids
@@ -31,6 +31,7 @@ from broker.store.db.database import Database
 from broker.store.jobs import Job
 from broker.store.mpps import passing
 from broker.store.mpps.passing import PassedMessage
+from broker.traces import spans
 
 BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
 _STATUS = 0x00400252  # Performed Procedure Step Status
@@ -103,7 +104,7 @@ class MppsSender:
                 for job in jobs:
                     if self._node(name) != node or feed.paused:
                         return  # it has changed, perhaps it is disabled; the feed gives the jobs back
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         busy = busy + 1 if await self._do(lease, feed, job, work) else 0
                     if busy >= BUSY_IN_A_ROW:
                         raise PeerFault("the receiver cannot process anything", code="busy")

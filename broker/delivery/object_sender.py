@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from broker import correlation, faults, telemetry
+from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
@@ -29,6 +29,7 @@ from broker.store.images.instances import StoredObject
 from broker.store.images.soundness import MISSING
 from broker.store.images.spool import Spool
 from broker.store.jobs import Job
+from broker.traces import spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class OneByOne:
             elif item is None:
                 feed.hold(job, "no-instance")
             else:
-                with correlation.during(job.correlation):
+                with spans.attempt(job):
                     await self._send_one(node, feed, job, item)
         return True
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from broker import telemetry
 from broker.hl7 import work
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.text import decoding, labels
@@ -146,3 +147,12 @@ def read_remains(raw: bytes) -> tuple[str, ...]:
         return ()
     name, *fields = text.split(mark)
     return (name, mark, *fields)
+
+
+def log_names(header: Header | None) -> dict[str, str]:
+    """Sender and type for the log. Where the type is none, the fields may be shifted and hold a patient."""
+    if header is None:
+        return {"sender": "", "message_type": ""}
+    if header.names_a_type:
+        return {"sender": header.sender, "message_type": header.message_type}
+    return {"sender": telemetry.identifier(header.sender), "message_type": "other"}

@@ -15,7 +15,7 @@ from broker.hl7 import acknowledgement, batch, work
 from broker.hl7.batch import File
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding
-from broker.hl7.header import Header
+from broker.hl7.header import Header, log_names
 from broker.hl7.mllp.framing import parts
 from broker.hl7.mllp.server import Answer, Peer
 from broker.model.tokens import random_token
@@ -32,6 +32,8 @@ from broker.site.nodes import Node
 from broker.site.tables.roles import BLOCKED
 from broker.store.db.database import Database
 from broker.threads import long_work
+from broker.traces import spans
+from broker.traces.spans import TracedStep
 
 SINGLY = 10  # messages of a batch that are refused one by one, even if all of them are
 T = TypeVar("T")
@@ -221,10 +223,11 @@ class OrderDoor:
         if state:
             raise Unavailable("the sender is a node that is disabled", code="node-disabled")
         arguments = (raw, opened, self._interface, self._zone)
-        if len(raw) <= work.ON_LOOP and work.repeats_little(raw, opened.header.separators.repetition):
-            examined = reception.convert(*arguments)
-        else:
-            examined = await self._read(peer, reception.convert, *arguments)
+        with spans.span(TracedStep.CONVERT):
+            if len(raw) <= work.ON_LOOP and work.repeats_little(raw, opened.header.separators.repetition):
+                examined = reception.convert(*arguments)
+            else:
+                examined = await self._read(peer, reception.convert, *arguments)
         if examined.failure is not None:
             raise examined.failure
         if examined.header.doubt:
@@ -242,8 +245,9 @@ class OrderDoor:
             received = reception.received(*arguments)
         else:
             received = await self._read(peer, reception.received, *arguments)
-        future = self._database.submit(intake.settle, received, examined, context, self._interface)
-        outcome: Outcome = await asyncio.wrap_future(future)
+        with spans.span(TracedStep.WRITE):
+            settled = self._database.submit(intake.settle, received, examined, context, self._interface)
+            outcome: Outcome = await asyncio.wrap_future(settled)
         if stranger and outcome.code[-1:] != "A":
             self._allowance.take(peer.host, len(raw))
         if examined.note and not outcome.repeated:
@@ -323,6 +327,7 @@ class OrderDoor:
         self, header: Header | None, peer: Peer, answer: str, started: float, outcome: Outcome | None = None
     ) -> None:
         telemetry.child(telemetry.HL7_MESSAGES, answer).inc()
+        spans.tell_message(header.get(9, 1) if header else "", answer)
         unwritten = 0 if peer.proven or peer.known else self._pace.take(answer)
         if unwritten is None:  # strangers cause one line of a kind per second
             return
@@ -331,19 +336,10 @@ class OrderDoor:
             **({"count": unwritten} if unwritten else {}),
             listener=self._interface.name,
             peer=str(peer),
-            **_names(header),
+            **log_names(header),
             answer=answer,
             mode="repeat" if outcome and outcome.repeated else "first",
             findings=outcome.findings if outcome else 0,
             accession=telemetry.identifier(outcome.accession if outcome else None),
             duration=round(time.monotonic() - started, 4),
         )
-
-
-def _names(header: Header | None) -> dict[str, str]:
-    """Sender and type for the log. Where the type is none, the fields may be shifted and hold a patient."""
-    if header is None:
-        return {"sender": "", "message_type": ""}
-    if header.names_a_type:
-        return {"sender": header.sender, "message_type": header.message_type}
-    return {"sender": telemetry.identifier(header.sender), "message_type": "other"}

@@ -22,6 +22,8 @@ from broker.store import jobs as store
 from broker.store.db.database import Database
 from broker.store.images.instances import StoredObject
 from broker.store.jobs import Job
+from broker.traces import spans
+from broker.traces.spans import SpanKey
 
 BATCH = 64  # jobs claimed at once
 NO_NODE = "unknown-node"  # why jobs are held whose node was removed
@@ -201,6 +203,7 @@ class Feed:
         self.homeless = self.homeless or reason == NO_NODE
         names = {"lane": self._name, "kind": job.kind, "job": job.id, "correlation": job.correlation or None}
         telemetry.logger().warning("job.held", reason=reason, **names)
+        spans.note(SpanKey.REASON, reason)
         self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
 
@@ -216,6 +219,7 @@ class Feed:
         wait = max(wait, min(after, self._policy.longest))
         due = self._clock.now() + wait
         self._say("job.put_back", job, reason=reason, delay=round(wait, 1))
+        spans.note(SpanKey.REASON, reason)
         self._report(job, store.put_back, due, reason, item_fault=item_fault, last=self.doubts(job))
         self._count("retry")
 
@@ -278,6 +282,7 @@ class Feed:
                 telemetry.logger().debug(event, **names, **more)
 
     def _count(self, outcome: str) -> None:
+        spans.note(SpanKey.OUTCOME, outcome)
         telemetry.child(telemetry.DELIVERIES, self._lane.node, self._lane.kind, outcome).inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:

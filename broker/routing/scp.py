@@ -13,6 +13,8 @@ from broker.dicom.dimse.served import storage
 from broker.errors import BadContent
 from broker.routing.reception import IncomingObject, Reception
 from broker.threads import Threads
+from broker.traces import spans
+from broker.traces.spans import TracedStep
 
 CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
 THREADS = 16
@@ -85,7 +87,8 @@ class StorageService:
     async def _receive(self, request: Request, arrival: IncomingObject) -> None:
         parts = await request.data.take(self._reception.small + 1)
         if request.data.ended:
-            await self._threads.call(self._reception.whole, arrival, b"".join(parts))
+            with spans.span(TracedStep.WRITE):
+                await self._threads.call(self._reception.whole, arrival, b"".join(parts))
             return
         file = await self._threads.call(self._reception.begin, arrival, *parts)
         try:
@@ -96,4 +99,5 @@ class StorageService:
         except BaseException:
             await self._threads.call(file.abandon)
             raise
-        await self._threads.call(self._reception.complete, arrival, file, *parts)
+        with spans.span(TracedStep.WRITE):
+            await self._threads.call(self._reception.complete, arrival, file, *parts)

@@ -22,6 +22,7 @@ from broker.service.doors.open_files import warn_of_open_files
 from broker.service.stalls import StallWatch
 from broker.settings import Settings
 from broker.supervisor import Supervisor
+from broker.traces.exporting import exporting
 
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
@@ -55,7 +56,8 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         warn_of_open_files(settings, config)
         if data.key_replaced:
             telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
-        return loop.run(_run(settings, config, data, tell))
+        with dumping(data.path), exporting(settings.traces):
+            return loop.run(_run(settings, config, data, tell))
     finally:
         data.close()
 
@@ -90,7 +92,6 @@ async def _run(settings: Settings, config: Path | None, data: DataDirectory, tel
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)
             stack.enter_context(Supervisor())
-            stack.enter_context(dumping(data.path))
         except BaseException:
             await broker.stop(0)
             raise

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 MASK = "********"  # as in versions of documents
 _PREFIX, _DELIMITER = "broker_", "__"  # of variables, as `Settings` reads them
-_SECRET = re.compile(r"token|secret|password|passphrase")
+_SECRET = re.compile(r"token|secret|password|passphrase|^headers$")
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*(?=@)|(?<=password=)[^&]+")  # in the URL of a database
 
 
@@ -84,7 +84,7 @@ def _flat(table: BaseModel, key: str, path: str) -> Iterator[tuple[str, str, str
 
 def shown(key: str, value: Any) -> str:
     """A value for people; what is secret is masked, and only whether it is set is told."""
-    if value is None or value in ("", ()):
+    if value is None or value in ("", (), {}):
         return ""
     if _SECRET.search(key):
         return MASK

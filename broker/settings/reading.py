@@ -35,6 +35,7 @@ from broker.settings.sections import (
     WorklistSection,
 )
 from broker.settings.toml_text import NotToml, parse_toml
+from broker.settings.traces import TracesSection
 from broker.settings.web import WebSection
 from broker.whole_files import read_text
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     backup: BackupSection = BackupSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
+    traces: TracesSection = TracesSection()
     web: WebSection = WebSection()
 
     _sources: dict[str, KeySource] = PrivateAttr(default_factory=dict)  # by `section.key`, without defaults

@@ -7,25 +7,23 @@ import os
 import re
 import signal
 import stat
+import sys
 import tarfile
+import threading
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.peers.tools import wait_until
-from support.service.canaries import TOKEN, filled, rows, told
+from support.service.canaries import PATIENT_DATA, TOKEN, filled, rows, told
 from support.service.site import Site
 
-PATIENT_DATA = (
-    "SELECT patient_id FROM patient", "SELECT admission_id FROM visit", "SELECT study_instance_uid FROM scheduled_step",
-    "SELECT accession FROM scheduled_step", "SELECT patient_name FROM scheduled_step",
-    "SELECT step_id FROM scheduled_step",
-    "SELECT placer_number FROM service_request", "SELECT filler_number FROM service_request",
-    "SELECT requested_procedure_id FROM requested_procedure", "SELECT sop_instance_uid FROM instance",
-    "SELECT study_instance_uid FROM instance", "SELECT series_instance_uid FROM instance",
-    "SELECT sop_instance_uid FROM mpps", "SELECT accession FROM study_key", "SELECT patient_id FROM study_key",
-)  # fmt: skip
-RUNNING = {"process.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
+from broker.service.doctor import threads
+
+RUNNING = {"processes.json", "status.json", "health.json", "retention.json", "metrics.txt", "threads.txt"}
 ALWAYS = {"versions.json", "packages.json", "settings.json", "doctor.json", "machine.json", "files.json"}
 
 
@@ -46,6 +44,11 @@ def made(site: Site, name: str, *more: str | Path, wait: int = 110) -> dict[str,
     missing: dict[str, Any] = json.loads(parts["missing.json"])
     assert [line.split(":")[1].strip() for line in ran.stdout.splitlines()[1:]] == list(missing)
     return parts
+
+
+def _workers(site: Site) -> list[int]:
+    """The workers that answer the signal, in the order of their numbers."""
+    return [seat.process for seat in threads.seats(site.data, site.listeners["pid"])[1:]]
 
 
 def test_a_bundle_of_a_broker_full_of_patients_names_none(tmp_path: Path, database_url: str) -> None:
@@ -117,11 +120,92 @@ def test_of_a_broker_that_stands_still(tmp_path: Path) -> None:
             os.kill(site.listeners["pid"], signal.SIGCONT)
         missing = json.loads(parts["missing.json"])
         assert {"status.json", "metrics.txt", "threads.txt"} <= missing.keys()
-        assert ALWAYS | {"process.json", "database.json"} <= parts.keys()
-        assert "T (stopped)" in parts["process.json"]
+        assert missing["threads.txt"] == f"first process ({site.listeners['pid']}) has not answered within 3 s"
+        assert ALWAYS | {"processes.json", "database.json"} <= parts.keys()
+        assert "T (stopped)" in parts["processes.json"]
         wait_until(lambda: site.asked("/health/live").status_code == 200, 30, "it goes on")
         assert "threads.txt" in made(site, "goes-on.tar.gz")
     assert not (site.data / "threads.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_of_processes_of_which_some_stand_still(tmp_path: Path, database_url: str) -> None:
+    """The stopped ones are named, and where the other one stands is told all the same."""
+    with Site(tmp_path / "site", config={"service": {"workers": 3}}, database_url=database_url) as site:
+        first = site.listeners["pid"]
+        both = made(site, "all.tar.gz")
+        assert "threads.txt" not in json.loads(both["missing.json"])
+        parts = [part.partition("\n") for part in both["threads.txt"].split("=== ")[1:]]
+        heads = [head for head, _, _ in parts]
+        processes = [one["process"] for one in json.loads(both["processes.json"])]
+        assert processes[0] == first
+        assert sorted(processes[1:]) == sorted(child.pid for child in psutil.Process(first).children())
+        second, third = (int(head.removesuffix(")").rpartition(" ")[2]) for head in heads[1:])
+        assert {second, third} == set(processes[1:])
+        assert heads == [f"first process ({first})", f"worker 2 (process {second})", f"worker 3 (process {third})"]
+        for _, _, text in parts:
+            assert re.search(r"File .*service/loop.py", text)
+        for process in (first, second):  # the first one, which would kill the second one, stands still before it
+            os.kill(process, signal.SIGSTOP)
+        try:
+            stopped = made(site, "stopped.tar.gz", wait=10)
+        finally:
+            for process in (second, first):
+                os.kill(process, signal.SIGCONT)
+        assert json.loads(stopped["missing.json"])["threads.txt"] == (
+            f"no answer within 3 s of first process ({first}), worker 2 (process {second})"
+        )
+        one, two, three = stopped["threads.txt"].split("=== ")[1:]
+        assert "has not answered within 3 s" in one
+        assert "has not answered within 3 s" in two
+        assert re.search(r"File .*service/loop.py", three)
+        assert stopped["processes.json"].count("T (stopped)") == 2
+        os.kill(second, signal.SIGKILL)
+        wait_until(lambda: _workers(site) not in ([second, third], [third]), 60, "another one is started and answers")
+        assert f"worker 2 (process {_workers(site)[0]})" in made(site, "another.tar.gz")["threads.txt"]
+    assert list(site.data.glob("threads*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="more than one worker is for Linux")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_signal_ends_no_process_that_starts_or_ends(tmp_path: Path, database_url: str) -> None:
+    """All processes get it, 20 times a second and more: while they start, answer and end."""
+    site = Site(tmp_path / "site", config={"service": {"workers": 2}}, database_url=database_url)
+    over, sent = threading.Event(), Counter[int]()
+
+    def holds_it_back(process: int) -> bool:
+        mask = re.search(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{process}/status").read_text("ascii"), re.M)
+        return mask is not None and bool(int(mask[1], 16) >> signal.SIGUSR1 - 1 & 1)
+
+    def signals() -> None:
+        held: set[int] = set()  # once it holds it back it gets it to its end
+        while not over.wait(0.02):
+            first = site.process.pid if site.process is not None else 0
+            with suppress(OSError, psutil.Error):
+                for process in (first, *(child.pid for child in psutil.Process(first).children())):
+                    if process in held or holds_it_back(process):
+                        held.add(process)
+                        os.kill(process, signal.SIGUSR1)
+                        sent[process] += 1
+
+    sender = threading.Thread(target=signals)
+    sender.start()
+    try:
+        with site:
+            first = site.listeners["pid"]
+            children = {child.pid for child in psutil.Process(first).children()}
+            for file in ("threads.txt", "threads.2.txt"):
+                wait_until(lambda file=file: (site.data / file).read_text().count("Current thread") > 20, 60, "answers")
+            assert site.process is not None
+            site.process.terminate()
+            assert site.process.wait(60) == 0
+    finally:
+        over.set()
+        sender.join()
+    assert sent.keys() == {first, *children}  # none was started again
+    assert all(count > 20 for count in sent.values())
+    assert not re.search(r"worker\.(died|given_up|defect|stuck|failed)|Traceback", site.logged())
 
 
 @pytest.mark.parametrize("where", ["folder", "link", "nowhere"])

@@ -21,6 +21,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Effective
     )
     monkeypatch.setenv("BROKER_DICOM__AE_TITLE", "B")
     monkeypatch.setenv("BROKER_WORKLIST", '{"charset": "ISO_IR 100"}')
+    monkeypatch.setenv("BROKER_TRACES", '{"headers": {"Authorization": "Bearer geheim"}}')
     monkeypatch.setenv("BROKER_FAULTS", "no key of ours")
     return {key.key: key for key in load(file).in_force()}
 
@@ -36,6 +37,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Effective
         ("limits.web_body", "5000", "file"),
         ("worklist.charset", "ISO_IR 100", "environment"),
         ("worklist.max_answers", "10000", "default"),
+        ("traces.headers", MASK, "environment"),
+        ("traces.endpoint", "", "default"),
         ("hl7.listener[1].name", "adt", "file"),
         ("hl7.listener[1].port", "2576", "file"),
         ("web.admin_token", MASK, "file"),

@@ -22,7 +22,7 @@ from broker.cli.asking.patience import told_soon
 from broker.cli.common import CommandRefused, settings_of
 from broker.cli.output import say
 from broker.cli.support.hiding import Hiding
-from broker.cli.support.parts import PARTS, UNHIDDEN, Surroundings, hosts
+from broker.cli.support.parts import PARTS, UNHIDDEN, Incomplete, Surroundings, hosts
 from broker.errors import BrokerError
 from broker.settings import Settings
 
@@ -81,9 +81,11 @@ def collect(place: Surroundings) -> Collected:
 
 
 def _part(place: Surroundings, name: str, collected: Collected) -> None:
-    data, why = b"", ""
+    data, why = None, ""
     try:
         found = PARTS[name](place)
+        if isinstance(found, Incomplete):
+            found, why = found.found, found.why
         text = found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False, default=str)
         text = text if name in UNHIDDEN else place.hiding.text(text)
         data = text.encode("utf-8", "replace")
@@ -98,6 +100,7 @@ def _part(place: Surroundings, name: str, collected: Collected) -> None:
             return
         if why:
             collected.missing[name] = why
+        if data is None:
             return
         collected.parts[name] = data[:MOST]
         if len(data) > MOST:

@@ -50,6 +50,14 @@ _STATUS = re.compile(
 
 
 @dataclass(frozen=True)
+class Incomplete:
+    """A part of which something is missing, and what."""
+
+    found: Any
+    why: str
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """What the parts look at. `config`: the file of the settings; `log`: a log file that a person names.
 
@@ -121,11 +129,22 @@ def _machine(place: Surroundings) -> Any:
     }
 
 
-def _process(place: Surroundings) -> Any:
-    folder = Path(f"/proc/{place.running}")
+def _processes(place: Surroundings) -> Any:
+    """The first process, and the workers that have come so far that they tell where they stand."""
+    seats = threads.seats(place.data, place.running)
+    others = [(seat.number, seat.process) for seat in seats if seat.process != place.running]
+    found = [{"worker": 1} | _process(place.running)]
+    for number, process in others:
+        with suppress(OSError):  # it has ended since
+            found.append({"worker": number} | _process(process))
+    return found
+
+
+def _process(process: int) -> dict[str, Any]:
+    folder = Path(f"/proc/{process}")
     status = folder.joinpath("status").read_text(encoding="utf-8", errors="replace")
     return {
-        "process": place.running,
+        "process": process,
         "open_files": len(os.listdir(folder / "fd")),
         "limits": folder.joinpath("limits").read_text(encoding="ascii", errors="replace").splitlines(),
         "status": [line for line in status.splitlines() if _STATUS.match(line)],
@@ -191,8 +210,13 @@ def _doctor(place: Surroundings) -> Any:
     return [asdict(finding) for finding in examine(place.settings, place.config)]
 
 
-def _threads(place: Surroundings) -> str:
-    return threads.dump(place.data, place.running)
+def _threads(place: Surroundings) -> Incomplete | str:
+    """Of all processes; one that does not answer is named, and the others stay."""
+    dump = threads.dump(place.data, place.running)
+    if not dump.silent:
+        return dump.text
+    silent = ", ".join(map(str, dump.silent))
+    return Incomplete(dump.text, f"no answer within {threads.PATIENCE:.0f} s of {silent}")
 
 
 def _log(place: Surroundings) -> str:
@@ -233,7 +257,7 @@ PARTS: dict[str, Callable[[Surroundings], Any]] = {
     "settings.json": _settings,
     "doctor.json": _doctor,
     "machine.json": _machine,
-    "process.json": _process,
+    "processes.json": _processes,
     "files.json": _files,
     "database.json": _database,
     "nodes.json": _documents(NODES),

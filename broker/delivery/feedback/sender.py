@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
 
-from broker import correlation, faults, telemetry
+from broker import faults, telemetry
 from broker.delivery.feedback import answers, outbound
 from broker.delivery.feedback.answers import AnswerVerdict, RisAnswer
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
@@ -29,6 +29,7 @@ from broker.store.jobs import Job
 from broker.store.journal import sent
 from broker.store.orders import reading
 from broker.threads import ON_LOOP
+from broker.traces import spans
 
 CONNECT = 10.0  # seconds
 MOST_ANSWER = 65_536  # bytes of an answer that are kept
@@ -121,7 +122,7 @@ class FeedbackSender:
                 elif not node.active or feed.paused:
                     return  # the feed gives the jobs back, they wait
                 else:
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         await self._tell(node, feed, job)
 
     async def close(self) -> None:

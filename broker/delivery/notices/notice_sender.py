@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from broker import correlation, telemetry
+from broker import telemetry
 from broker.delivery.notices import mail_sender, webhook_sender, wording
 from broker.delivery.notices.answer import NoticeAnswer, NoticeVerdict
 from broker.delivery.notices.wording import Teller
@@ -22,6 +22,7 @@ from broker.site.nodes import Node
 from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.traces import spans
 
 
 def _is_notified(node: Node) -> bool:
@@ -62,7 +63,7 @@ class NoticeSender:
                 elif not node.active or feed.stopping:
                     return  # the feed gives the jobs back, they wait
                 else:
-                    with correlation.during(job.correlation):
+                    with spans.attempt(job):
                         await self._tell(node, feed, job)
 
     async def _tell(self, node: Node, feed: Feed, job: Job) -> None:

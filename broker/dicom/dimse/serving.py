@@ -15,9 +15,17 @@ from broker.dicom.dimse.request import Request, Service
 from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
+from broker.traces import spans
+from broker.traces.spans import SpanKey, TracedStep
 
 # requests about one object, whose log lines and jobs are named after it
 _OF_OBJECT = frozenset({cmd.C_STORE_RQ, cmd.N_CREATE_RQ, cmd.N_SET_RQ})
+_MEASURED = {
+    cmd.C_STORE_RQ: TracedStep.STORE,
+    cmd.C_FIND_RQ: TracedStep.FIND,
+    cmd.N_CREATE_RQ: TracedStep.MPPS_CREATE,
+    cmd.N_SET_RQ: TracedStep.MPPS_SET,
+}
 # before the handler of a service is asked, for requests of every kind
 ANSWERED = (
     st.AnsweredStatus(st.UNRECOGNIZED_OPERATION, "The service of the presentation context has no such request."),
@@ -123,10 +131,17 @@ class RequestServer:
         return {id(service): service for service in self._services.values()}.values()
 
     async def _handle(self, request: Request) -> None:
-        """Run the handler; whatever happens the peer gets exactly one final answer."""
-        context, command = request.context, request.command
+        """Serve a request under its name in the log and in traces."""
+        command = request.command
         if command.field in _OF_OBJECT and command.sop_instance:
             correlation.begin(telemetry.hashed(command.sop_instance))
+        with spans.span(_MEASURED.get(command.field)) as span:
+            await self._serve(request)
+            span.note(SpanKey.STATUS, request.status)
+
+    async def _serve(self, request: Request) -> None:
+        """Run the handler; whatever happens the peer gets exactly one final answer."""
+        context, command = request.context, request.command
         service = self._services.get(context.id)
         handler = service.handlers.get(command.field) if service else None
         by_scp = command.field == cmd.N_EVENT_REPORT_RQ  # the one request that an SCP sends (PS3.7 10.1.1)

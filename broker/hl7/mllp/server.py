@@ -19,6 +19,7 @@ from broker.hl7.mllp.parting import part
 from broker.hl7.mllp.secure import Gate, Secure
 from broker.pace import LinePace
 from broker.seats import BACKLOG, Seats, share_of
+from broker.traces import spans
 
 CHUNK = 65536
 LATE_CR = 0.5  # seconds to wait for the CR of an end block before taking FS alone
@@ -204,18 +205,19 @@ class _Connection:
     async def _handle(self, item: Frame | Oversize) -> None:
         self.busy = True
         try:
-            if isinstance(item, Oversize):
-                return await self._refuse_oversize(item)
-            handler = self._server.on_truncated if item.truncated else self._server.handler
-            if len(item.payload) > CHUNK:
-                self._hold(len(item.payload))
-            answer = await handler(item.payload, self.peer)
-            if not self.proven:
-                self._judge()
-            if answer is None:
-                raise _Closed("no-answer")
-            if answer and not self._writer.is_closing():  # uvloop raises RuntimeError then
-                await self._send(answer)
+            with spans.span(spans.TracedStep.HL7):
+                if isinstance(item, Oversize):
+                    return await self._refuse_oversize(item)
+                handler = self._server.on_truncated if item.truncated else self._server.handler
+                if len(item.payload) > CHUNK:
+                    self._hold(len(item.payload))
+                answer = await handler(item.payload, self.peer)
+                if not self.proven:
+                    self._judge()
+                if answer is None:
+                    raise _Closed("no-answer")
+                if answer and not self._writer.is_closing():  # uvloop raises RuntimeError then
+                    await self._send(answer)
         finally:
             self.busy = False
             correlation.begin("")
@@ -229,9 +231,10 @@ class _Connection:
         self._first = asyncio.get_running_loop().time() + self._server.limits.first_timeout
 
     async def _send(self, answer: bytes) -> None:
-        self._writer.write(wrap(answer))
-        async with asyncio.timeout(self._server.limits.frame_timeout):
-            await self._writer.drain()
+        with spans.span(spans.TracedStep.ANSWER):
+            self._writer.write(wrap(answer))
+            async with asyncio.timeout(self._server.limits.frame_timeout):
+                await self._writer.drain()
 
     async def _refuse_oversize(self, item: Oversize) -> None:
         """Answer, half-close, and read on for a while: a reset would take the answer from the peer."""
@@ -309,8 +312,7 @@ class MllpServer:
         for connection in self._open.values():
             if not connection.busy:
                 connection.close()
-        tasks = list(self._open)
-        if tasks:
+        if tasks := list(self._open):
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
                 task.cancel()

@@ -29,6 +29,7 @@ from broker.settings.hl7 import Hl7Listener
 from broker.settings.sections import DicomSection
 from broker.store.db.question import DatabaseAnswer, question
 from broker.store.room import Marks, Room, measure
+from broker.traces import exporting
 
 PROCESS = 250 * 1024**2  # bytes of a broker without guests
 FEW_FILES = 256  # descriptors with which a small site gets by
@@ -211,6 +212,18 @@ def _clock_of(answer: DatabaseAnswer) -> CheckFinding:
     return CheckFinding("database clock", WARN, text, step)
 
 
+def _traces(place: Installation) -> Iterator[CheckFinding]:
+    if not place.settings.traces.endpoint:
+        return
+    if exporting.installed():
+        yield CheckFinding("traces", OK, "what [traces] endpoint needs is installed")
+    else:
+        step = f"pip install '{exporting.EXTRA}' into the environment of the broker, or empty the endpoint"
+        yield CheckFinding(
+            "traces", BAD, "packages that [traces] endpoint needs are missing: no start is possible", step
+        )
+
+
 CHECKS: tuple[Callable[[Installation], Iterator[CheckFinding]], ...] = (
     _descriptors,
     _memory,
@@ -219,4 +232,5 @@ CHECKS: tuple[Callable[[Installation], Iterator[CheckFinding]], ...] = (
     _clock,
     _rights,
     _database,
+    _traces,
 )

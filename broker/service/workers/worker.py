@@ -1,6 +1,6 @@
 """Runs a further process on the same DICOM ports: it receives and answers; the first process does all the rest.
 
-Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`: FD is an inherited socket.
+`python -m broker.service.workers.worker FD`, where FD is its end of a socket to the first process.
 When FD closes, the first process is gone and this one ends at once. What it acknowledged is on stable storage, and a
 broker that is gone must not answer.
 """
@@ -20,10 +20,12 @@ from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation, loop
+from broker.service.doctor.threads import dumping, hold_back
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.stalls import StallWatch
 from broker.service.workers.channel import EVERY, Report, Task, snapshot
+from broker.traces.exporting import exporting
 from broker.versions.watch import Watch
 
 
@@ -126,6 +128,7 @@ async def _serve(task: Task, channel: socket.socket) -> int:
 
 def main(descriptor: int) -> int:
     """Be the worker at the other end of an inherited socket; the exit code."""
+    hold_back()  # libuv let it inherit nothing that was held back
     channel = socket.socket(fileno=descriptor)
     task = Task.receive(channel)
     if task is None:
@@ -133,7 +136,8 @@ def main(descriptor: int) -> int:
     threading.Thread(target=_end_with_parent, args=(descriptor,), name="parent", daemon=True).start()
     log = task.settings.log
     telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
-    return loop.run(_serve(task, channel))
+    with dumping(task.settings.service.data_dir, task.number), exporting(task.settings.traces, task.number):
+        return loop.run(_serve(task, channel))
 
 
 if __name__ == "__main__":

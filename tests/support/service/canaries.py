@@ -39,6 +39,16 @@ HOSTILE = "<img src=x onerror=alert(1)>"  # what a name must not do to a page
 TEXT = f"Canary {HOSTILE}"
 STRANGER = "\"onload='x'&"  # an AE title; one with `<` is refused as no name of a device
 COMMENT = "Canary^Carl is unknown here"  # what other systems say in refusals
+# what of the filled site may stand in nothing that leaves the house
+PATIENT_DATA = (
+    "SELECT patient_id FROM patient", "SELECT admission_id FROM visit", "SELECT study_instance_uid FROM scheduled_step",
+    "SELECT accession FROM scheduled_step", "SELECT patient_name FROM scheduled_step",
+    "SELECT step_id FROM scheduled_step",
+    "SELECT placer_number FROM service_request", "SELECT filler_number FROM service_request",
+    "SELECT requested_procedure_id FROM requested_procedure", "SELECT sop_instance_uid FROM instance",
+    "SELECT study_instance_uid FROM instance", "SELECT series_instance_uid FROM instance",
+    "SELECT sop_instance_uid FROM mpps", "SELECT accession FROM study_key", "SELECT patient_id FROM study_key",
+)  # fmt: skip
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _MODALITIES = """
 [[node]]
@@ -202,7 +212,9 @@ class FilledSite:
 
 
 @contextmanager
-def filled(folder: Path, database_url: str = "") -> Iterator[FilledSite]:
+def filled(
+    folder: Path, database_url: str = "", config: dict[str, dict[str, Any]] | None = None
+) -> Iterator[FilledSite]:
     """A running broker with patients in it. What it has for others waits, or is held as they refuse it."""
     url = database_url or f"sqlite:///{folder / 'data' / 'broker.db'}"
     with ExitStack() as peers:
@@ -213,7 +225,11 @@ def filled(folder: Path, database_url: str = "") -> Iterator[FilledSite]:
         site = Site(
             folder,
             site=nodes + _MODALITIES % {"worklist": source.port},
-            config={"web": {"admin_token": TOKEN}, "delivery": {"retry_first": 0.2, "retry_last": 30}},
+            config={
+                "web": {"admin_token": TOKEN},
+                "delivery": {"retry_first": 0.2, "retry_last": 30},
+                **(config or {}),
+            },
             database_url=database_url,
         )
         with site:

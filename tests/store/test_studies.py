@@ -311,6 +311,24 @@ def test_a_page_looks_at_so_many_studies_and_the_next_one_looks_on(
     assert found(database, 5, modality="MR") == ["2.999.1"]
 
 
+@pytest.mark.parametrize(("patience", "size"), [(60.0, 5), (-1.0, 2)])
+def test_a_long_page_ends_where_counting_takes_too_long_and_the_next_one_goes_on(
+    database: Database, place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch, patience: float, size: int
+) -> None:
+    for number in range(1, 6):
+        place.take(number, StudyInstanceUID=f"2.999.{number}")
+    monkeypatch.setattr(summaries, "WHOLE", 2)
+    monkeypatch.setattr(summaries, "PATIENCE", patience)
+    after, pages = None, list[list[str]]()
+    while not pages or after is not None:
+        page = database.read(summaries.page, StudyFilter(), after, 5).result()
+        pages.append([one.line.study_instance_uid for one in page.studies])
+        assert all(one.counts.objects == 1 for one in page.studies)
+        after = page.after
+    assert {len(each) for each in pages[:-1]} <= {size}
+    assert sorted(sum(pages, [])) == [f"2.999.{number}" for number in range(1, 6)]
+
+
 def test_no_filter_reads_a_large_table_as_a_whole(database: Database, three: list[str]) -> None:
     rows = [dict(place) for place in _many(400)]
     database.execute(lambda c: c.execute(insert(tables.instance), rows))

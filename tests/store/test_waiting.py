@@ -75,6 +75,18 @@ def test_all_that_waits_is_one_list(place: ReceptionPlace) -> None:
     assert found(place, before=2.0) == [ris]
 
 
+@pytest.mark.filterwarnings("ignore:The value length:UserWarning")  # SH has 16 characters; senders write more
+def test_an_accession_number_is_found_as_the_object_wrote_it_also_without_a_study(place: ReceptionPlace) -> None:
+    numbers = ["B 1", "Ä1%_", "B" * 70]
+    for number, accession in enumerate(numbers, 90):
+        study = "" if number == 90 else f"2.999.{number}"
+        place.take(number, AccessionNumber=accession, StudyInstanceUID=study, Modality="MR")  # no rule takes it
+    rows = [f"o{row['id']}" for row in place.rows() if row["sop_instance_uid"] in {"2.999.90", "2.999.91", "2.999.92"}]
+    assert len(rows) == 3
+    assert [found(place, accession=accession) for accession in numbers] == [[row] for row in rows]
+    assert found(place, accession="B" * 64) == []  # so much of it is in the index
+
+
 def test_an_object_is_of_the_order_that_has_its_study(database: Database, place: ReceptionPlace) -> None:
     hospital = Hospital(database)
     message = (

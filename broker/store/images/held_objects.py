@@ -30,6 +30,7 @@ from sqlalchemy import (
 from broker.store.db.pace import padded
 from broker.store.images.instances import InstanceState, Place
 from broker.store.schema import tables
+from broker.store.studies.registering import searchable
 
 _t, _content = tables.instance, tables.content
 FIRST: Place = (-1.0, 0)  # before all objects
@@ -105,7 +106,12 @@ def of_accession(accession: str, table: FromClause = _t) -> ColumnElement[bool]:
     """Objects that name an accession number, or that are of a study of the order with it. `table`: of instances."""
     written = f'"tag.AccessionNumber": {json.dumps([accession], ensure_ascii=False)}'
     named = func.replace(table.c.facts, written, "") != table.c.facts
-    return or_(named, table.c.study_instance_uid.in_(of_order(accession)))
+    # the study is looked at first, since facts are long; a study without a UID has no row
+    study, uid = tables.study, table.c.study_instance_uid
+    key = tables.study_key
+    said = select(study.c.study_instance_uid).join(key, key.c.study == study.c.id)
+    may = or_(uid == "", uid.in_(said.where(key.c.accession == searchable(accession))))
+    return or_(uid.in_(of_order(accession)), and_(may, named))
 
 
 def of_order(accession: str) -> CompoundSelect[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from broker.store.db.newest import Place
 from broker.store.studies import counting, finding
 from broker.store.studies.counting import SeriesCount, StudyCounts
 from broker.store.studies.finding import StudyFilter, StudyLine
+
+WHOLE, PATIENCE = 50, 0.2  # studies of a page that are counted however long it takes, and seconds for the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,16 @@ class SummaryPage:
 
 
 def page(connection: Connection, wanted: StudyFilter, after: Place | None, limit: int) -> SummaryPage:
-    """At most `limit` studies behind a place."""
+    """At most `limit` studies behind a place; of more than WHOLE as many as PATIENCE allows."""
+    until = time.monotonic() + PATIENCE
     found = finding.find(connection, wanted, after, limit)
-    return SummaryPage(
-        [
-            StudySummary(line, counting.count(connection, line.study_instance_uid, counting.MOST))
-            for line in found.lines
-        ],
-        found.after,
-    )
+    studies = list[StudySummary]()
+    for line in found.lines:
+        if len(studies) >= WHOLE and time.monotonic() > until:
+            last = studies[-1].line
+            return SummaryPage(studies, (last.first_at, last.id))
+        studies.append(StudySummary(line, counting.count(connection, line.study_instance_uid, counting.MOST)))
+    return SummaryPage(studies, found.after)
 
 
 def one(connection: Connection, row: int) -> StudySummary | None:

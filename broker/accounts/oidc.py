@@ -15,6 +15,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from broker.settings.web import OidcSection
 from broker.store.accounts import flows
 from broker.store.accounts.flows import StoredFlow
 from broker.store.db.database import Database
+from broker.whole_time import WholeTime
 
 BACK = "/sign-in/oidc/back"
 KIND = "oidc"  # of a flow
@@ -177,18 +179,26 @@ class OpenIdProvider:
 
     def _ask(self, method: str, url: str, **more: Any) -> Mapping[str, Any]:
         """A JSON object from the issuer, in bounded time and size. Raises OidcFailed."""
-        until = time.monotonic() + WHOLE
-        body = b""
+        body, limit = b"", WholeTime(WHOLE)
+        asked: dict[str, Any] = {
+            "headers": {"Accept": "application/json"},
+            "extensions": dict(limit.extensions),
+            **more,
+        }
         try:
             with (
+                closing(limit),
                 httpx.Client(verify=_trust(self.settings.ca), timeout=PATIENCE, follow_redirects=False) as client,
-                client.stream(method, url, headers={"Accept": "application/json"}, **more) as answer,
+                limit,
+                client.stream(method, url, **asked) as answer,
             ):
                 for part in answer.iter_bytes():
                     body += part
-                    if len(body) > LARGEST or time.monotonic() > until:
+                    if len(body) > LARGEST:
                         raise OidcFailed("the issuer answers without end", code="oidc-answer")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            if limit.is_over:
+                raise OidcFailed("the issuer answers without end", code="oidc-answer") from None
             raise OidcFailed(f"the issuer cannot be asked: {type(error).__name__}", code="oidc-away") from None
         if answer.status_code != 200:
             raise OidcFailed(f"the issuer answers {answer.status_code}", code=f"oidc-{answer.status_code}")

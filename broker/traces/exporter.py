@@ -8,14 +8,12 @@ once that it fails and once that it works again. At its end a process waits for 
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import httpx
 
@@ -23,6 +21,7 @@ from broker import __version__, telemetry
 from broker.settings.traces import TracesSection
 from broker.traces import spans
 from broker.traces.spans import TraceSpan
+from broker.whole_time import WholeTime
 
 MOST, BATCH = 4096, 512  # spans that wait, and of one request
 EVERY = 1.0  # seconds in which spans are gathered
@@ -51,7 +50,7 @@ class Exporter:
         self._stopping = threading.Event()
         self._until = float("inf")
         self._failing = False
-        self._socket: socket.socket | None = None
+        self._limit = WholeTime(WHOLE)
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +75,7 @@ class Exporter:
     def _run(self) -> None:
         try:
             verify = ssl.create_default_context() if self._url.startswith("https:") else False
-            with httpx.Client(verify=verify, timeout=PATIENCE, trust_env=False) as client:
+            with httpx.Client(verify=verify, timeout=PATIENCE, trust_env=False) as client, closing(self._limit):
                 while not self._stopping.wait(EVERY) or self._waiting:
                     while self._waiting and time.monotonic() < self._until:
                         count = min(BATCH, len(self._waiting))
@@ -104,30 +103,18 @@ class Exporter:
 
     def _post(self, client: httpx.Client, body: bytes) -> tuple[str, bool]:
         """What kept it from being taken, as a code, and whether it may be taken later. The answer is not read."""
-        limit = threading.Timer(WHOLE, self._break_off)
-        limit.daemon = True
-        limit.start()
+        limit = self._limit
         try:
-            with client.stream(
-                "POST", self._url, content=body, headers=self._headers, extensions={"trace": self._connected}
-            ) as answer:
+            with (
+                limit,
+                client.stream(
+                    "POST", self._url, content=body, headers=self._headers, extensions=dict(limit.extensions)
+                ) as answer,
+            ):
                 status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # also of names that are none
-            return type(error).__name__, True
-        finally:
-            limit.cancel()
+            return "takes-too-long" if limit.is_over else type(error).__name__, True
         return ("", False) if 200 <= status < 300 else (f"status-{status}", status in _AGAIN)
-
-    def _connected(self, event: str, info: Mapping[str, Any]) -> None:
-        """Keep the socket of a new connection."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _break_off(self) -> None:
-        """End the connection under a request that takes too long; its thread reads an end then."""
-        if self._socket is not None:
-            with suppress(OSError):  # it has ended since
-                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _tell(self, problem: str) -> None:
         """Log that it fails, and that it works again; each once."""

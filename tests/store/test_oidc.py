@@ -9,12 +9,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fastapi import FastAPI
+from support.peers.dripping import dripping
 from support.service.people import added
 from support.service.rest import application
 from support.service.visitor import Visitor
 from support.web.issuer import CLIENT, SECRET, Issuer, issuing
 
-from broker.accounts import users
+from broker.accounts import oidc, users
 from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.settings import load
@@ -190,6 +191,19 @@ def test_an_issuer_that_is_away_is_told(database: Database) -> None:
         app = application(database, settings.model_copy(update={"web": web}))
     assert "did not work" in Visitor(app).get("/sign-in/oidc").text
     assert Visitor(app).get("/sign-in").status_code == 200
+
+
+def test_an_issuer_that_answers_byte_by_byte_holds_nobody_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "WHOLE", 0.5)
+    with dripping() as port:
+        settings = load()
+        section = OidcSection(issuer=f"http://127.0.0.1:{port}", client_id=CLIENT, client_secret=SECRET, roles=ROLES)
+        app = application(
+            database, settings.model_copy(update={"web": settings.web.model_copy(update={"oidc": section})})
+        )
+        assert "did not work" in Visitor(app).get("/sign-in/oidc").text
 
 
 def test_without_a_section_there_is_no_such_way(database: Database) -> None:

@@ -34,15 +34,13 @@ class Told:
 class Collector:
     """What it was sent.
 
-    `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end; `drips`: they come byte by
-    byte.
+    `status`: of its answers; `hangs`: it does not answer; `endless`: its answers do not end.
     """
 
     url: str = ""
     status: int = 200
     hangs: bool = False
     endless: bool = False
-    drips: bool = False
     spans: list[Told] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -97,8 +95,6 @@ def collecting(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
             if collector.hangs:
                 over.wait(60)
                 return
-            while collector.drips and not over.wait(0.05):
-                self.wfile.write(b"H")
             status = collector.status if self.path == "/v1/traces" else 404
             if status == 200:
                 collector.headers.append(dict(self.headers.items()))

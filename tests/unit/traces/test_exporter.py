@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.certificates import Authority
 from support.peers.collector import Collector, collecting
+from support.peers.dripping import dripping
 from support.peers.tools import wait_until
 
 from broker.settings.traces import TracesSection
@@ -132,17 +134,17 @@ def test_an_endless_answer_holds_nobody(collector: Collector) -> None:
     assert not exporter._thread.is_alive()
 
 
-def test_an_answer_byte_by_byte_holds_nobody_for_long(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_byte_by_byte_holds_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, so no step of the request takes too long: the whole does."""
     monkeypatch.setattr(exporting, "WHOLE", 0.5)
-    collector.drips = True
-    exporter = Exporter(TracesSection(endpoint=collector.url), encode)
-    exporter.take(span())
-    exporter.start()
-    wait_until(lambda: collector.asked == 2, 20, "it is sent again")
-    collector.drips = False
-    wait_until(lambda: len(collector.spans) == 1, 20, "it is taken")
-    exporter.stop()
+    monkeypatch.setattr(exporting, "FIRST_WAIT", 60.0)
+    with dripping() as port, capture_logs() as logged:
+        exporter = Exporter(TracesSection(endpoint=f"http://127.0.0.1:{port}"), encode)
+        exporter.take(span())
+        exporter.start()
+        wait_until(lambda: logged, 20, "it is told")
+        exporter.stop()
+    assert (logged[0]["event"], logged[0]["reason"]) == ("traces.not_sent", "takes-too-long")
 
 
 def test_a_certificate_that_nobody_vouches_for_gets_neither_spans_nor_the_secret(

@@ -53,8 +53,10 @@ class Trimmer:
 
     def look(self) -> None:
         """Set the gauges, and trim if it is time."""
-        if self._looks % self._every == 0 or measure() > self._free + MUCH:
-            self._free = trim()
+        free = measure()
+        if self._looks % self._every == 0 or free > self._free + MUCH:
+            free = trim()
+        self._free = min(free, self._free) if self._looks else free  # what is in use again counts as free no more
         self._looks += 1
 
 

@@ -17,6 +17,7 @@ from support.worklist.worklist import document
 from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.message import PeerAE
+from broker.dicom.uids import DEFLATED_SYNTAXES
 from broker.errors import BadContent
 from broker.mpps import checks, dataset
 from broker.mpps import meaning as steps
@@ -46,7 +47,10 @@ def verdict(thing: Sample) -> str:
     try:
         if not thing.data:
             return "truncated"
-        identity(scan(thing.data, thing.transfer_syntax, TAGS), CT, thing.sop_instance)
+        found = scan(thing.data, thing.transfer_syntax, TAGS)
+        if len(thing.data) % 2 and thing.transfer_syntax not in DEFLATED_SYNTAXES:
+            return "odd-length"
+        identity(found, CT, thing.sop_instance)
     except BadContent as error:
         return error.code
     return ""

@@ -242,6 +242,7 @@ def dump(path: Path, payload: Payload, failure: Failure, name: str) -> None:
         )
     text = "".join(traceback.format_exception(failure.__cause__ or failure))
     content = {"case": name, "failure": str(failure), "trace": text, "reader": reader, "fields": fields}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, default=lambda value: {"hex": value.hex()}, indent=1), encoding="utf-8")
 
 

@@ -67,6 +67,27 @@ def test_what_much_input_has_left_is_given_back_at_the_next_look() -> None:
     assert len(last) == 3000
 
 
+def test_what_is_in_use_again_counts_as_free_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, trims = 100 * 1024**2, 0  # as a heap in small pieces has it: nothing of it can be given back
+
+    def trim() -> int:
+        nonlocal trims
+        trims += 1
+        return free
+
+    monkeypatch.setattr(memory, "measure", lambda: free)
+    monkeypatch.setattr(memory, "trim", trim)
+    trimmer = memory.Trimmer(every=1000)
+    trimmer.look()
+    assert trims == 1
+    for free in (100 * 1024**2, 0, memory.MUCH):  # noqa: B007 - what `measure` tells
+        trimmer.look()
+    assert trims == 1
+    free = memory.MUCH + 1
+    trimmer.look()
+    assert trims == 2
+
+
 @pytest.mark.skipif(not hasattr(memory._sqlite, "sqlite3_memory_used"), reason="SQLite cannot be asked")
 def test_the_pages_of_sqlite_are_told() -> None:
     def told() -> float:

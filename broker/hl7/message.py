@@ -29,6 +29,7 @@ _NO_MARK = Finding(
     Severity.WARNING,
 )
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
+_REPEATED = "~"  # stands among the counts by name of segment for the repetitions of all
 
 
 class Repetition(NamedTuple):
@@ -275,6 +276,7 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
         name = line[:3]
         counts[name] = counts.get(name, 0) + 1
         _check(line, header.separators, counts, segments)
+        _count_repetitions(line, header.separators, counts)
         segments.append(Segment(line, header.separators, codec, counts[name], parent if name == "NTE" else ""))
         parent = parent if name == "NTE" else name
     return Message(header, segments, findings)
@@ -303,11 +305,24 @@ def _check(line: str, separators: Separators, counts: dict[str, int], before: li
         raise MalformedMessage(Finding("MSH^2", ErrorCode.SEGMENT_SEQUENCE, "More than one message in a frame"))
     if len(before) >= work.SEGMENTS:
         raise MalformedMessage(Finding(previous, ErrorCode.SEGMENT_SEQUENCE, "Too many segments"))
-    textual = name in work.TEXTUAL or name[0] == "Z"
+    textual = _is_textual(name)
     if counts[name] > work.ALIKE and not textual:
         raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.SEGMENT_SEQUENCE, "Too many such segments"))
     if len(line) > work.FIELDS:
         _check_fields(line, f"{name}^{counts[name]}", separators, textual=textual)
+
+
+def _count_repetitions(line: str, separators: Separators, counts: dict[str, int]) -> None:
+    """Refuse a message that repeats too much in segments that may come many times, each within its bound."""
+    name = line[:3]
+    if name != "MSH" and separators.repetition and not _is_textual(name):
+        counts[_REPEATED] = counts.get(_REPEATED, 0) + line.count(separators.repetition)
+        if counts[_REPEATED] > work.REPETITIONS:
+            raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.DATA_TYPE, "Too many repetitions"))
+
+
+def _is_textual(name: str) -> bool:
+    return name in work.TEXTUAL or name[0] == "Z"
 
 
 def _check_fields(line: str, where: str, separators: Separators, *, textual: bool) -> None:

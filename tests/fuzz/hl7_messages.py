@@ -12,6 +12,7 @@ from random import Random
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hl7"
 CANARY = "Canary"
+LONG = 100_000  # characters
 Segments = list[list[str]]  # fields of each segment; MSH has its separators in fields 0 and 1, as `split` leaves them
 OTHERS = (
     "ACK^A01",
@@ -186,9 +187,9 @@ MUTATIONS = (
 
 
 def mutate(rng: Random, segments: Segments, times: int) -> None:
-    """Break a message in place."""
+    """Break a message in place; one that has grown long is not multiplied further."""
     for _ in range(times):
-        if segments:
+        if segments and sum(len(field) for line in segments for field in line) < LONG:
             rng.choice(MUTATIONS)(rng, segments)
 
 

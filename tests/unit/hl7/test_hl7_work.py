@@ -29,6 +29,7 @@ ABUSES = {  # made when they are needed: they are large
     "blank lines": lambda: HEAD + b"\r" * (8 * MIB),
     "repetitions": lambda: HEAD + PID + b"9~" * (4 * MIB),
     "repetitions of one segment": lambda: HEAD + PID + b"~" * (work.REPETITIONS + 1),
+    "repetitions of many segments": lambda: HEAD + (PID + b"~" * (work.REPETITIONS // 20)) * 21,
     "fields": lambda: HEAD + PID + b"|" * (8 * MIB),
     "fields of one segment": lambda: HEAD + PID + b"|" * (work.FIELDS + 1),
     "components": lambda: HEAD + PID + b"^" * (8 * MIB),
@@ -62,6 +63,7 @@ LARGE = {
     "report": lambda: HEAD + b"".join(b"\rOBX|%d|TX|a^b||line\\.br\\|||||F" % n for n in range(40_000)),
     "escaped bytes": lambda: HEAD + b"\rNTE|1||\\X" + b"41" * 1000 + b"\\",
     "orders": lambda: HEAD + b"\rORC|NW" * work.ALIKE,
+    "repetitions": lambda: HEAD + PID + b"~" * work.REPETITIONS + (b"\rOBX|1|TX|a||" + b"~" * work.REPETITIONS) * 9,
 }
 
 

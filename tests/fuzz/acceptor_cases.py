@@ -172,10 +172,11 @@ async def converse(target: Provider, case: Case) -> bytes:
     elif case.end != "silence":
         connection.end(reset=case.end == "reset")
     ended = asyncio.get_running_loop().time()
+    full = wire._paused_reading  # requests over the window fill the buffer: the end stands behind them
     async with asyncio.timeout(GIVES_UP):
         await wire.closed
     await asyncio.gather(*target._sessions.values(), return_exceptions=True)
-    if case.prompt and (case.end == "reset" or (case.end == "close" and not case.reads)):
+    if case.prompt and not full and (case.end == "reset" or (case.end == "close" and not case.reads)):
         assert asyncio.get_running_loop().time() - ended < PROMPT, "the end of the connection was not noticed at once"
     assert not target._entrance.half_open, "a connection is counted that is gone"
     assert not target._entrance.established, "an association is counted that is gone"

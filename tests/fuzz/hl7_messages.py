@@ -101,7 +101,12 @@ def _value(rng: Random, segments: Segments) -> None:
     place = rng.randint(first, max(first, len(line) + 2))
     line += [""] * (place + 1 - len(line))
     value = rng.choice(VALUES)
-    line[place] = value if line[0] != "MSH" else value.replace(CANARY, "RIS")  # who sends it stands in the log
+    line[place] = value if line[0] != "MSH" else _of_sender(value)
+
+
+def _of_sender(value: str) -> str:
+    """A value without a patient's name: who sends a message stands in the log."""
+    return value.replace(CANARY, "RIS").replace("Müller^Käthe", "RÖ^ßIS")
 
 
 def _component(rng: Random, segments: Segments) -> None:
@@ -109,7 +114,7 @@ def _component(rng: Random, segments: Segments) -> None:
     if len(line) > 3:
         place = rng.randrange(2 if line[0] == "MSH" else 1, len(line))
         parts = re.split(r"([~^&])", line[place])
-        parts.insert(rng.randint(0, len(parts)), rng.choice((*VALUES, "^", "~", "&")).replace(CANARY, "RIS"))
+        parts.insert(rng.randint(0, len(parts)), _of_sender(rng.choice((*VALUES, "^", "~", "&"))))
         line[place] = "".join(parts)
 
 

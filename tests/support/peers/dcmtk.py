@@ -28,6 +28,26 @@ Supports12Bit = true
 SupportsPresentationLUT = false
 """
 
+# of our own, as the package's lies in /etc and is not there where Debian's tools were only unpacked
+RECEIVER = """
+[[TransferSyntaxes]]
+[Any]
+TransferSyntax1 = LittleEndianExplicit
+TransferSyntax2 = LittleEndianImplicit
+TransferSyntax3 = JPEGLossless:Non-hierarchical-1stOrderPrediction
+TransferSyntax4 = JPEGBaseline
+[[PresentationContexts]]
+[Storage]
+PresentationContext1 = VerificationSOPClass\\Any
+PresentationContext2 = ComputedRadiographyImageStorage\\Any
+PresentationContext3 = CTImageStorage\\Any
+PresentationContext4 = MRImageStorage\\Any
+PresentationContext5 = SecondaryCaptureImageStorage\\Any
+[[Profiles]]
+[Default]
+PresentationContexts = Storage
+"""
+
 
 @contextmanager
 def dcmqrscp(folder: Path, nodes: dict[str, int]) -> Iterator[int]:
@@ -52,7 +72,9 @@ def dcmrecv(folder: Path) -> Iterator[int]:
     """A receiver that keeps every file bit by bit; its port."""
     folder.mkdir(parents=True)
     port = free_port()
-    words = ("--config-file", "/etc/dcmtk/storescp.cfg", "default", "--bit-preserving", "-od", folder, str(port))
+    configuration = folder.parent / "dcmrecv.cfg"
+    configuration.write_text(RECEIVER)
+    words = ("--config-file", configuration, "default", "--bit-preserving", "-od", folder, str(port))
     with background("dcmrecv", *words, ready=lambda: waits(port), cwd=folder.parent):
         yield port
 
